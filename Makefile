@@ -1,0 +1,39 @@
+# Needs Python 3.11 or newer with pip, and make. `make run PYTHON=python3.12 ARGS="--port 9000"` works as you would think.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test lint format clean
+
+run: $(VENV)/.installed-run  ## Starts the service on http://127.0.0.1:8000
+	$(BIN)/rollcall serve $(ARGS)
+
+test: $(VENV)/.installed-test  ## Runs the tests; those that need PostgreSQL skip, visibly, where there is none
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test  ## Style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test  ## Repairs style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Removes what the targets above made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A second call finds these files newer than pyproject.toml and installs nothing.
+$(VENV)/.installed-run: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --editable ".[test]"
+	touch $(VENV)/.installed-run $@
+
+# Debian ships venv without pip unless python3-venv is installed; then pip is put in from outside.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }

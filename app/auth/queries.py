@@ -1,0 +1,25 @@
+"""All SQL about keys."""
+
+from datetime import datetime
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.tables import ApiKey
+
+
+def key_by_hash(session: Session, secret_sha256: str) -> ApiKey | None:
+    return session.scalars(select(ApiKey).where(ApiKey.secret_sha256 == secret_sha256)).one_or_none()
+
+
+def any_key(session: Session) -> bool:
+    return session.scalars(select(ApiKey.id).limit(1)).first() is not None
+
+
+def all_keys(session: Session) -> list[ApiKey]:
+    return list(session.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)))
+
+
+def touch(session: Session, key_id: str, now: datetime, unless_after: datetime) -> None:
+    stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < unless_after)
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=now))

@@ -1,0 +1,114 @@
+"""A small REST client for the commands that talk to a running service."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from time import sleep
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from app.auth.scopes import Scope
+from app.auth.service import create_key, revoke_key
+from app.db.engine import open_database
+from app.db.types import utc_now
+from app.settings import Settings
+
+_TIMEOUT_S = 120.0
+_TRIES = 30
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="ROLLCALL_URL", help="Where the service runs.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="ROLLCALL_API_KEY",
+        help="API key. Without one, on the service's own machine, a key is made for this command and revoked after it.",
+    ),
+]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class ServiceError(Exception):
+    """The service refused or could not be reached; the message is for the person at the command line."""
+
+
+class Refused(ServiceError):
+    """An answer with a problem: `code` as in the API, `problem` the whole of it."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(f"{problem.get('code', 'error')}: {problem.get('detail', 'no detail')}")
+        self.code = str(problem.get("code", ""))
+        self.problem = problem
+
+
+class Client:
+    """Calls the REST API, waiting politely when it says it is busy."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=_TIMEOUT_S)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        return self._call("GET", path)
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
+
+    def post_files(self, path: str, fields: dict[str, str], files: Sequence[tuple[str, Path]]) -> Any:
+        """POST a form with files; each is `(field, path)`."""
+        parts = [(field, (file.name, file.read_bytes())) for field, file in files]
+        return self._call("POST", path, data=fields, files=parts)
+
+    def _call(self, method: str, path: str, **kwargs: Any) -> Any:
+        for _ in range(_TRIES):
+            try:
+                answer = self._http.request(method, path, **kwargs)
+            except httpx.TransportError as error:
+                raise ServiceError(
+                    f"no answer from {self._url} ({type(error).__name__}): start it with `rollcall serve`, or name "
+                    "another with --url"
+                ) from error
+            if answer.status_code not in (429, 503):
+                break
+            sleep(float(answer.headers.get("Retry-After", "1")))
+        if answer.is_success:
+            return answer.json()
+        raise Refused(answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text})
+
+
+@contextmanager
+def open_client(url: str, key: str | None, scope: Scope) -> Iterator[Client]:
+    """A client with the key given or, without one, with a key of this scope that lasts as long as the block."""
+    with nullcontext(key) if key is not None else _borrowed_key(scope) as secret:
+        client = Client(url, secret)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def _borrowed_key(scope: Scope) -> Iterator[str]:
+    """Whoever may write the database file is an administrator anyway; the key only lives for one command."""
+    settings = Settings()
+    if settings.database_url is None and not (settings.data_dir / "rollcall.sqlite3").exists():
+        raise ServiceError(
+            f"no key given, and there is no database in {settings.data_dir}: start `rollcall serve` here first, or "
+            "set ROLLCALL_API_KEY"
+        )
+    database = open_database(settings)
+    try:
+        with database.write() as session:
+            key, secret = create_key(session, f"command line {utc_now():%Y-%m-%d %H:%M}", scope)
+        try:
+            yield secret
+        finally:
+            with database.write() as session:
+                revoke_key(session, key.id)
+    finally:
+        database.dispose()

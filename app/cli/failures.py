@@ -1,0 +1,42 @@
+"""Errors a person can cause are told in one line, without a stack trace."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.client import ServiceError
+from app.errors import ProblemError
+from ml.errors import MlError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what the person can mend into a message and exit status 1."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (MlError, ServiceError, ValueError, OSError, DBAPIError) as error:
+            typer.secho(f"rollcall: {_message(error)}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(1) from None
+        except ProblemError as error:
+            typer.secho(f"rollcall: {error.detail}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        wrong = (f"ROLLCALL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"])
+        return "; ".join(wrong)
+    if isinstance(error, DBAPIError):
+        return f"the database cannot be used: {str(error.orig).splitlines()[0]}"
+    return str(error)

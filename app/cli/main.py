@@ -1,0 +1,40 @@
+"""The command line's table of contents."""
+
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli import demo, enroll, identify, keys, models, serve
+
+app = typer.Typer(
+    name="rollcall",
+    help="Face-recognition attendance: enrol people, identify them, and know how often that goes wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("serve")(serve.serve)
+app.command("enroll")(enroll.enroll)
+app.command("identify")(identify.identify)
+app.command("demo")(demo.demo)
+app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="models")

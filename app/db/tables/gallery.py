@@ -1,0 +1,71 @@
+"""Enrolled templates and the ordered log of their changes, from which every replica builds its index."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.types import Base, BigId, UtcDateTime
+
+
+class Enrolment(Base):
+    """One upload of photos or of a video, and what became of it."""
+
+    __tablename__ = "enrolments"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(20))
+    progress: Mapped[float] = mapped_column(default=0.0)
+    frames_read: Mapped[int] = mapped_column(default=0)
+    faces_seen: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Template(Base):
+    """One embedding of one person. `embedding` is little-endian float32; ids are never given twice."""
+
+    __tablename__ = "templates"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    enrolment_id: Mapped[str] = mapped_column(ForeignKey("enrolments.id", ondelete="CASCADE"), index=True)
+    model: Mapped[str] = mapped_column(String(200))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    quality: Mapped[float]
+    yaw_deg: Mapped[float]
+    pitch_deg: Mapped[float]
+    roll_deg: Mapped[float]
+    source: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class GalleryState(Base):
+    """One row: the newest revision, and the backbone that made every stored embedding."""
+
+    __tablename__ = "gallery_state"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    model: Mapped[str | None] = mapped_column(String(200))
+
+
+class GalleryChange(Base):
+    """What one revision added or removed. Holds no name and no foreign key: it outlives what it speaks of."""
+
+    __tablename__ = "gallery_changes"
+
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(10))
+    template_id: Mapped[int] = mapped_column(BigInteger)
+    person_id: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

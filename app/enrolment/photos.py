@@ -1,0 +1,98 @@
+"""Uploaded files -> what to enrol from them, before anything is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.errors import FieldError, ProblemError
+from app.inference.port import Inference
+from app.settings import Settings
+from ml.enrolling import Photo, choose_samples
+from ml.errors import ImageError
+from ml.image import decode_image
+from ml.quality import ENROLL_LIMITS
+from ml.types import FloatArray, Sample
+
+# What to do about each reason, for the person who chose the photo.
+ADVICE = {
+    "no_face": "No face was found. Use a photo in which the face is upright, uncovered and turned to the camera.",
+    "several_people": "Several people are as prominent. Crop the photo to one person.",
+    "face_too_small": "The face is too small. Go closer or use a photo of higher resolution.",
+    "blurred": "The face is blurred. Hold still and focus.",
+    "too_dark": "The face is too dark. Turn towards the light.",
+    "too_bright": "The face is too bright. Avoid direct light.",
+    "extreme_pose": "The face is turned away too far. Look more towards the camera.",
+    "occluded": "The face is covered.",
+    "low_detection_score": "The detector is not sure that this is a face. Use a clearer photo.",
+    "identity_conflict": "This does not look like the same person as the other photos.",
+    "duplicate_frame": "This is the same picture as another one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One uploaded file; `name` is what the caller calls it and is never used as a path."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What became of the files: kept samples and reasons, by file name, and how many faces there were."""
+
+    kept: list[tuple[str, Sample]]
+    rejected: list[tuple[str, str]]
+    faces_seen: int
+    n_images: int
+
+
+def read_photos(uploads: Sequence[Upload], enrolled: FloatArray, inference: Inference, settings: Settings) -> Batch:
+    """Choose the samples of one person from files of any kind.
+
+    Raises:
+        ImageError: not one of the files is an image that we accept (the first one's error).
+        ProblemError: 422 with the reason of every file when none can be enrolled.
+    """
+    numbers, photos, errors = _analyze(uploads, inference, settings)
+    if not photos:
+        raise next(iter(errors.values()))
+    choice = choose_samples(photos, enrolled, ENROLL_LIMITS, inference.card.pair_bounds)
+    reasons: dict[int, str] = {number: error.code for number, error in errors.items()}
+    reasons |= {numbers[i]: reason.value for i, reason in choice.rejected.items()}
+    if not choice.kept:
+        raise _nothing_to_enroll(uploads, reasons)
+    return Batch(
+        kept=[(uploads[numbers[i]].name, sample) for i, sample in choice.kept.items()],
+        rejected=[(uploads[number].name, reason) for number, reason in sorted(reasons.items())],
+        faces_seen=sum(len(photo.samples) for photo in photos),
+        n_images=len(photos),
+    )
+
+
+def _analyze(
+    uploads: Sequence[Upload], inference: Inference, settings: Settings
+) -> tuple[list[int], list[Photo], dict[int, ImageError]]:
+    """One image at a time, so that a call with many large photos never holds more than one of them decoded."""
+    numbers, photos, errors = [], [], {}
+    for number, upload in enumerate(uploads):
+        try:
+            image = decode_image(
+                upload.content, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
+            )
+        except ImageError as error:
+            errors[number] = error
+            continue
+        numbers.append(number)
+        photos.append(Photo(inference.analyze([image]).samples[0], (image.shape[1], image.shape[0])))
+    return numbers, photos, errors
+
+
+def _nothing_to_enroll(uploads: Sequence[Upload], reasons: dict[int, str]) -> ProblemError:
+    words = set(reasons.values())
+    code = words.pop() if len(words) == 1 else "nothing_to_enroll"
+    errors = [
+        FieldError(loc=["files", number, uploads[number].name], msg=f"{reason}: {ADVICE.get(reason, 'Not readable.')}")
+        for number, reason in sorted(reasons.items())
+    ]
+    detail = ADVICE.get(code, "None of the files can be enrolled; errors says why for each of them.")
+    return ProblemError(422, code, detail, errors=errors)

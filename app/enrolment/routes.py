@@ -1,0 +1,92 @@
+"""`/v1/enroll` and `/v1/enrolments`."""
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, File, Form, UploadFile
+from starlette.responses import Response
+
+from app.auth.dependencies import OperatorDep
+from app.enrolment import schemas, service
+from app.enrolment.photos import Upload, read_photos
+from app.enrolment.service import EnrollRequest
+from app.errors import ProblemError
+from app.gallery.dependencies import GalleryDep
+from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.idempotency import Answer, IdempotencyDep, Store
+from app.inference.dependencies import InferenceDep
+from app.people.schemas import EmployeeCode, Name
+
+router = APIRouter(prefix="/v1", tags=["Enrol"])
+
+_FILE_NAME_CHARS = 120
+
+
+@router.post("/enroll", status_code=201, response_model=schemas.Enrolment)
+def enroll(
+    employee_code: Annotated[EmployeeCode, Form(description="Whose face this is.")],
+    files: Annotated[list[UploadFile], File(description="Photos of this person.")],
+    database: DatabaseDep,
+    gallery: GalleryDep,
+    inference: InferenceDep,
+    settings: SettingsDep,
+    caller: OperatorDep,
+    idempotency: IdempotencyDep,
+    name: Annotated[Name | None, Form(description="Needed when the person is new.")] = None,
+    consent: Annotated[bool, Form(description="`true` when the person agrees now.")] = False,
+    on_duplicate: Annotated[
+        Literal["refuse", "allow"], Form(description="What to do when the face already belongs to somebody else.")
+    ] = "refuse",
+) -> Response:
+    """Enrols a person from one or more photos (JPEG, PNG, WebP).
+
+    Every file is judged by itself: good ones are kept, the others are listed in `rejected` with a reason. The person
+    is added when the employee_code is new. What is answered is stored and found by the next search.
+    """
+    request = EnrollRequest(employee_code, name, has_consent=consent, allows_duplicate=on_duplicate == "allow")
+    uploads = _uploads(files, settings.max_enroll_files)
+
+    def attempt(store: Store) -> Answer:
+        with database.read() as session:
+            person = service.person_to_enroll(session, request, settings)
+        enrolled = gallery.embeddings_of(person.id) if person else np.empty((0, inference.card.dim), np.float32)
+        batch = read_photos(uploads, enrolled, inference, settings)
+        with database.write() as session:
+            enrolment = service.store_images(session, request, batch, gallery, inference.card, settings, caller)
+            return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
+
+    answer = idempotency.run(attempt)
+    gallery.catch_up()
+    return answer
+
+
+@router.get("/enrolments/{enrolment_id}")
+def get_enrolment(enrolment_id: str, database: DatabaseDep, _caller: OperatorDep) -> schemas.Enrolment:
+    """What became of an upload."""
+    with database.read() as session:
+        return service.view(session, service.get(session, enrolment_id))
+
+
+@router.delete("/enrolments/{enrolment_id}")
+def remove_enrolment(
+    enrolment_id: str, database: DatabaseDep, gallery: GalleryDep, caller: OperatorDep
+) -> schemas.EnrolmentRemoval:
+    """Removes an enrolment's templates; the person stays."""
+    with database.write() as session:
+        receipt = service.remove(session, enrolment_id, caller)
+    database.scrub()
+    gallery.catch_up()
+    return receipt
+
+
+def _uploads(files: list[UploadFile], max_files: int) -> list[Upload]:
+    if len(files) > max_files:
+        raise ProblemError(413, "too_many_files", f"Send at most {max_files} files in one call.")
+    return [Upload(_display_name(file.filename), file.file.read()) for file in files]
+
+
+def _display_name(filename: str | None) -> str:
+    """What to call a file in answers: no folders, no control characters, not too long."""
+    name = PurePath((filename or "").replace("\\", "/")).name
+    return "".join(char for char in name if char.isprintable())[:_FILE_NAME_CHARS] or "file"

@@ -1,0 +1,65 @@
+"""Enrolments on the wire."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.people.schemas import Coverage, Person
+
+
+class Pose(BaseModel):
+    """Head turn in degrees: yaw > 0 towards image right, pitch > 0 up, roll > 0 clockwise."""
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+class Source(BaseModel):
+    """Where a template or a rejection comes from; `frame` and `time_s` are null for a photo."""
+
+    file: str
+    frame: int | None = None
+    time_s: float | None = None
+
+
+class Template(BaseModel):
+    """One stored embedding, without the embedding."""
+
+    id: int
+    quality: float = Field(description="0 to 1.")
+    pose: Pose
+    source: Source
+
+
+class Rejection(BaseModel):
+    """A file that was not enrolled."""
+
+    source: Source
+    reason: str = Field(description="A reason word such as `blurred`, or the code of an unreadable image.")
+
+
+class Enrolment(BaseModel):
+    """What became of one upload."""
+
+    id: str
+    person: Person
+    kind: Literal["images", "video"]
+    status: Literal["queued", "running", "done", "failed"]
+    progress: float
+    frames_read: int
+    faces_seen: int
+    templates: list[Template]
+    rejected: list[Rejection]
+    coverage: Coverage
+    warnings: list[str]
+    error: str | None
+    gallery_revision: int
+
+
+class EnrolmentRemoval(BaseModel):
+    """What was removed with an enrolment."""
+
+    enrolment_id: str
+    templates_deleted: int
+    gallery_revision: int

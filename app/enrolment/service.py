@@ -1,0 +1,217 @@
+"""Storing an enrolment: person, templates and gallery change in one transaction, or nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.audit.service import record
+from app.auth.scopes import Principal
+from app.db.tables import Enrolment, Person, Template
+from app.db.types import new_id, utc_now
+from app.enrolment import queries, schemas
+from app.enrolment.photos import Batch
+from app.errors import ProblemError
+from app.gallery.changes import current_revision, record_additions, record_removals
+from app.gallery.queries import claim_model, encode_embedding, lock_gallery
+from app.gallery.replica import GalleryReplica
+from app.people import queries as people_queries
+from app.people import schemas as people_schemas
+from app.people import service as people_service
+from app.settings import Settings
+from ml.backbones.card import ModelCard
+from ml.enrolling import fuse
+from ml.scoring import rank_candidates
+from ml.types import Sample
+
+# Besides the person's own templates two more people can matter: the one who looks alike and the runner-up.
+_DUPLICATE_CANDIDATES = 4
+FEW_TEMPLATES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollRequest:
+    """What the caller says about the person, beside the files."""
+
+    employee_code: str
+    name: str | None
+    has_consent: bool
+    allows_duplicate: bool
+
+
+def person_to_enroll(session: Session, request: EnrollRequest, settings: Settings) -> Person | None:
+    """The person as stored, or None for a new one; refuses early what would be refused after the work."""
+    person = people_queries.person_by_code(session, request.employee_code)
+    if person is None and not request.name:
+        detail = "There is nobody with this employee_code yet: send `name` too, to add them."
+        raise ProblemError(422, "name_missing", detail)
+    consented = request.has_consent or (person is not None and person.consent_given_at is not None)
+    if settings.require_consent and not consented:
+        detail = "No consent is recorded for this person. Ask them, then send consent=true."
+        raise ProblemError(409, "consent_missing", detail)
+    if person is not None and not person.active:
+        raise ProblemError(409, "person_inactive", "This person is deactivated; activate them before enrolling.")
+    return person
+
+
+def store_images(
+    session: Session,
+    request: EnrollRequest,
+    batch: Batch,
+    gallery: GalleryReplica,
+    card: ModelCard,
+    settings: Settings,
+    caller: Principal,
+) -> schemas.Enrolment:
+    """Write everything that one call enrols. The caller commits."""
+    lock_gallery(session)  # from here on nobody else enrols, so the check for the same face cannot be overtaken
+    person = person_to_enroll(session, request, settings) or _new_person(session, request, caller)
+    _record_consent(person, request, session, caller)
+    _refuse_too_many(session, person, len(batch.kept), settings)
+    twin = _same_face(batch, person.id, gallery, card)
+    if twin is not None and not request.allows_duplicate:
+        raise _duplicate(session, twin)
+    claim_model(session, gallery.model)
+    enrolment = _enrolment(session, person, batch)
+    if twin is not None:
+        enrolment.warnings = [*enrolment.warnings, f"duplicate_person: looks like {twin}; enrolled all the same"]
+    templates = [_template(enrolment, file, sample) for file, sample in batch.kept]
+    session.add_all(templates)
+    session.flush()
+    record_additions(session, [(template.id, person.id) for template in templates])
+    record(session, caller.actor, "enrolment.created", enrolment.id, {"templates": len(templates)})
+    return view(session, enrolment)
+
+
+def remove(session: Session, enrolment_id: str, caller: Principal) -> schemas.EnrolmentRemoval:
+    """Delete an enrolment and its templates."""
+    enrolment = get(session, enrolment_id)
+    templates = queries.templates_of(session, enrolment_id)
+    revision = record_removals(session, [(template.id, enrolment.person_id) for template in templates])
+    queries.delete_enrolment(session, enrolment_id)
+    record(session, caller.actor, "enrolment.removed", enrolment_id, {"templates": len(templates)})
+    return schemas.EnrolmentRemoval(
+        enrolment_id=enrolment_id, templates_deleted=len(templates), gallery_revision=revision
+    )
+
+
+def get(session: Session, enrolment_id: str) -> Enrolment:
+    """The enrolment, or 404."""
+    enrolment = queries.enrolment_by_id(session, enrolment_id)
+    if enrolment is None:
+        raise ProblemError(404, "enrolment_not_found", "There is no enrolment with this id.")
+    return enrolment
+
+
+def view(session: Session, enrolment: Enrolment) -> schemas.Enrolment:
+    """An enrolment as the API shows it."""
+    person = people_service.views(session, [people_service.get(session, enrolment.person_id)])[0]
+    return schemas.Enrolment(
+        id=enrolment.id,
+        person=person,
+        kind="images" if enrolment.kind == "images" else "video",
+        status=enrolment.status,  # type: ignore[arg-type]
+        progress=enrolment.progress,
+        frames_read=enrolment.frames_read,
+        faces_seen=enrolment.faces_seen,
+        templates=[_template_view(template) for template in queries.templates_of(session, enrolment.id)],
+        rejected=[schemas.Rejection.model_validate(rejection) for rejection in enrolment.rejected],
+        coverage=person.coverage,
+        warnings=enrolment.warnings,
+        error=enrolment.error,
+        gallery_revision=current_revision(session),
+    )
+
+
+def _new_person(session: Session, request: EnrollRequest, caller: Principal) -> Person:
+    new = people_schemas.PersonCreate(employee_code=request.employee_code, name=request.name or "")
+    return people_service.create(session, new, caller)
+
+
+def _record_consent(person: Person, request: EnrollRequest, session: Session, caller: Principal) -> None:
+    if request.has_consent and person.consent_given_at is None:
+        person.consent_given_at, person.consent_method = utc_now(), "given at enrolment"
+        record(session, caller.actor, "person.consent_recorded", person.id)
+
+
+def _refuse_too_many(session: Session, person: Person, n_new: int, settings: Settings) -> None:
+    held = queries.n_templates_of(session, person.id)
+    if held + n_new > settings.templates_per_person_max:
+        detail = (
+            f"This person has {held} templates of at most {settings.templates_per_person_max}; "
+            "delete an older enrolment first."
+        )
+        raise ProblemError(409, "too_many_templates", detail)
+
+
+def _same_face(batch: Batch, person_id: str, gallery: GalleryReplica, card: ModelCard) -> str | None:
+    """The other enrolled person whose face this is, if any: all new samples fused, at the strictest threshold."""
+    gallery.catch_up()
+    probe = fuse(np.array([sample.embedding for _, sample in batch.kept]))
+    hits, _ = gallery.search(probe[None], _DUPLICATE_CANDIDATES)
+    others = hits[0].without(person_id)
+    ranked = rank_candidates(others, card.score_rule, 1)
+    return ranked[0].person_id if ranked and ranked[0].score >= card.prior.duplicate_threshold else None
+
+
+def _duplicate(session: Session, person_id: str) -> ProblemError:
+    """Names the other person, because the operator has to decide which of the two records is right."""
+    other = people_service.get(session, person_id)
+    detail = (
+        f"This face already belongs to employee_code {other.employee_code} ({other.name}). "
+        "If they really are two people, send on_duplicate=allow."
+    )
+    person = {"id": other.id, "employee_code": other.employee_code, "name": other.name}
+    return ProblemError(409, "duplicate_person", detail, extra={"person": person})
+
+
+def _enrolment(session: Session, person: Person, batch: Batch) -> Enrolment:
+    now = utc_now()
+    enrolment = Enrolment(
+        id=new_id("enr"),
+        person_id=person.id,
+        kind="images",
+        status="done",
+        progress=1.0,
+        frames_read=batch.n_images,
+        faces_seen=batch.faces_seen,
+        rejected=[{"source": {"file": file}, "reason": reason} for file, reason in batch.rejected],
+        warnings=_warnings(queries.n_templates_of(session, person.id) + len(batch.kept)),
+        error=None,
+        created_at=now,
+        finished_at=now,
+    )
+    session.add(enrolment)
+    session.flush()
+    return enrolment
+
+
+def _warnings(n_templates: int) -> list[str]:
+    if n_templates >= FEW_TEMPLATES:
+        return []
+    return [f"few_templates: {n_templates} so far; {FEW_TEMPLATES} or more photos are recognised more reliably"]
+
+
+def _template(enrolment: Enrolment, file: str, sample: Sample) -> Template:
+    pose = sample.quality.pose
+    return Template(
+        person_id=enrolment.person_id,
+        enrolment_id=enrolment.id,
+        model=sample.model,
+        embedding=encode_embedding(sample.embedding),
+        quality=sample.quality.score,
+        yaw_deg=pose.yaw_deg,
+        pitch_deg=pose.pitch_deg,
+        roll_deg=pose.roll_deg,
+        source={"file": file, "frame": None, "time_s": None},
+        created_at=enrolment.created_at,
+    )
+
+
+def _template_view(template: Template) -> schemas.Template:
+    return schemas.Template(
+        id=template.id,
+        quality=template.quality,
+        pose=schemas.Pose(yaw_deg=template.yaw_deg, pitch_deg=template.pitch_deg, roll_deg=template.roll_deg),
+        source=schemas.Source.model_validate(template.source),
+    )

@@ -1,0 +1,1 @@
+"""Keeps every in-memory gallery equal to the database."""

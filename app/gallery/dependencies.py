@@ -1,0 +1,24 @@
+"""How a route gets the gallery, no older than its caller asks."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header
+from starlette.requests import Request
+
+from app.gallery.replica import GalleryReplica
+
+
+def _gallery(
+    request: Request,
+    x_min_gallery_revision: Annotated[
+        int | None,
+        Header(ge=0, description="Answer only from this gallery revision on: a replica waits for it, else 503."),
+    ] = None,
+) -> GalleryReplica:
+    gallery: GalleryReplica = request.app.state.gallery
+    if x_min_gallery_revision is not None:
+        gallery.wait_for(x_min_gallery_revision)
+    return gallery
+
+
+GalleryDep = Annotated[GalleryReplica, Depends(_gallery)]

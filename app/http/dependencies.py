@@ -1,0 +1,31 @@
+"""What the application holds, for routes to ask for by type."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from app.db.engine import Database
+from app.settings import Settings
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _gallery_changed(request: Request) -> Callable[[], None]:
+    hook: Callable[[], None] = request.app.state.on_gallery_change
+    return hook
+
+
+DatabaseDep = Annotated[Database, Depends(_database)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+GalleryChangedDep = Annotated[Callable[[], None], Depends(_gallery_changed)]
+"""Call after the commit of anything that changed the gallery."""

@@ -1,0 +1,78 @@
+"""The outermost layer: a request id, one log line, and an answer whatever goes wrong inside."""
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import problem_for, problem_response
+from app.logs import safe_traceback
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = structlog.get_logger(__name__)
+
+
+class RequestContextMiddleware:
+    """Gives each request an id (the caller's own if it is sane) and turns every exception into a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = request_id_of(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await _Exchange(self.app, scope, receive, send, request_id).run()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._status: int | None = None
+
+    async def run(self) -> None:
+        started = time.perf_counter()
+        try:
+            await self._app(self._scope, self._receive, self._send_with_id)
+        except Exception as exc:
+            await self._answer(exc)
+        finally:
+            self._log(time.perf_counter() - started)
+
+    async def _send_with_id(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self._request_id
+        await self._send(message)
+
+    async def _answer(self, exc: Exception) -> None:
+        problem = problem_for(exc)
+        if problem.status_code >= 500:
+            log.error("http.failed", code=problem.code, exception=safe_traceback(exc))
+        if self._status is not None:
+            raise exc  # half an answer is out: all that is left is to break the connection
+        await problem_response(problem, self._request_id)(self._scope, self._receive, self._send_with_id)
+
+    def _log(self, elapsed_s: float) -> None:
+        route = getattr(self._scope.get("route"), "path", "(none)")
+        fields = {"method": self._scope["method"], "route": route, "status": self._status}
+        log.info("http.request", **fields, ms=round(elapsed_s * 1000, 1))
+
+
+def request_id_of(headers: Headers) -> str:
+    """The caller's `X-Request-Id` where it is harmless in a log, else a new one."""
+    offered = headers.get("x-request-id", "")
+    return offered if SANE_ID.fullmatch(offered) else secrets.token_hex(8)

@@ -1,0 +1,1 @@
+"""Who is in this picture: decode, analyse, search, decide, answer."""

@@ -1,0 +1,126 @@
+"""Builds the application from its settings; nothing here happens at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.audit.routes import router as audit_router
+from app.auth.middleware import AuthenticationMiddleware
+from app.db.engine import open_database
+from app.db.migrate import upgrade
+from app.enrolment.routes import router as enrolment_router
+from app.errors import problem_for, problem_response
+from app.gallery.replica import GalleryReplica
+from app.health.routes import router as health_router
+from app.http.body_limit import BodyLimitMiddleware, BodyLimits
+from app.http.idempotency import InFlight
+from app.http.openapi import openapi_schema
+from app.http.request_context import RequestContextMiddleware
+from app.identification.routes import router as identification_router
+from app.inference.local import load_local_inference
+from app.inference.port import Inference
+from app.operating_points.service import OperatingPoints
+from app.people.routes import router as people_router
+from app.settings import Settings
+from app.system.routes import router as system_router
+
+ROUTERS = (
+    people_router,
+    enrolment_router,
+    identification_router,
+    system_router,
+    audit_router,
+    health_router,
+)
+DESCRIPTION = "Face-recognition attendance: enrol people, identify them, and know how often that goes wrong."
+# What a form adds around the file it carries: boundaries, headers, small fields.
+FORM_OVERHEAD_BYTES = 1_000_000
+
+
+def create_app(settings: Settings, inference: Inference | None = None) -> FastAPI:
+    """The service. When it starts, its database is migrated, its networks are loaded and its gallery is built.
+
+    `inference` is used instead of loading networks, for whoever has them loaded already.
+    """
+    app = FastAPI(
+        title="Rollcall",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=middleware(settings),
+        exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
+    )
+    _hold(app, settings)
+    app.state.inference = inference
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = partial(openapi_schema, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Makes everything ready before the first request and puts it away after the last."""
+    await run_in_threadpool(_start, app)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(_stop, app)
+
+
+def _start(app: FastAPI) -> None:
+    state = app.state
+    upgrade(state.database.engine)
+    state.inference = state.inference or load_local_inference(state.settings)
+    state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
+    state.gallery.start()
+    state.operating_points = OperatingPoints(state.inference.card)
+    state.on_gallery_change = state.gallery.catch_up
+    state.readiness["gallery"] = lambda: None if state.gallery.is_loaded else "The gallery is being loaded."
+
+
+def _stop(app: FastAPI) -> None:
+    app.state.gallery.stop()
+    app.state.database.dispose()
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """The layers around every route, outermost first."""
+    limits = BodyLimits(
+        default_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+        timeout_s=settings.body_timeout_s,
+        bytes_by_path={
+            "/v1/enroll": settings.max_enroll_bytes,
+            # Base64 takes four bytes for three; two pictures are compared.
+            "/v1/identify": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
+            "/v1/compare": 2 * settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+        },
+    )
+    return [
+        Middleware(RequestContextMiddleware),
+        Middleware(BodyLimitMiddleware, limits=limits),
+        Middleware(AuthenticationMiddleware),
+    ]
+
+
+def _hold(app: FastAPI, settings: Settings) -> None:
+    """Everything that lives as long as the application."""
+    app.state.settings = settings
+    app.state.database = open_database(settings)
+    app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
+    app.state.readiness = {}
+    app.state.on_gallery_change = lambda: None
+
+
+async def _refuse(request: Request, exc: Exception) -> Response:
+    return problem_response(problem_for(exc), request.state.request_id)

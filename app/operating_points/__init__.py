@@ -1,0 +1,1 @@
+"""The threshold that names people: which one is in force, and why."""

@@ -1,0 +1,1 @@
+"""Who can be recognised: create, find, change, erase, import and export."""

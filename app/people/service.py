@@ -1,0 +1,125 @@
+"""What can be done to people, inside a session that the caller commits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.audit.service import record
+from app.auth.scopes import Principal
+from app.db.tables import Person
+from app.db.types import new_id, utc_now
+from app.errors import ProblemError
+from app.gallery.changes import record_removals
+from app.http.idempotency import forget_answers_about
+from app.people import queries, schemas
+
+
+def get(session: Session, person_id: str) -> Person:
+    """The person, or 404."""
+    person = queries.person_by_id(session, person_id)
+    if person is None:
+        raise ProblemError(404, "person_not_found", "There is no person with this id.")
+    return person
+
+
+def create(session: Session, new: schemas.PersonCreate, caller: Principal) -> Person:
+    person = Person(**row_of(new))
+    session.add(person)
+    _flush(session)
+    record(session, caller.actor, "person.created", person.id)
+    return person
+
+
+def update(session: Session, person_id: str, update: schemas.PersonUpdate, caller: Principal) -> Person:
+    person = get(session, person_id)
+    changes = update.changes
+    apply(person, changes)
+    _flush(session)
+    record(session, caller.actor, "person.updated", person.id, {"fields": sorted(changes)})
+    return person
+
+
+def apply(person: Person, changes: dict[str, Any]) -> bool:
+    """Sets the fields; True when any was different."""
+    columns = _columns(changes)
+    if all(getattr(person, name) == value for name, value in columns.items()):
+        return False
+    for name, value in columns.items():
+        setattr(person, name, value)
+    person.search_text = queries.search_text(person.employee_code, person.name)
+    person.updated_at = utc_now()
+    return True
+
+
+def erase(session: Session, person_id: str, caller: Principal) -> schemas.ErasureReceipt:
+    """Deletes the person with everything that shows who they are; leaves ids and counts."""
+    get(session, person_id)
+    template_ids = queries.template_ids(session, person_id)
+    revision = record_removals(session, [(template_id, person_id) for template_id in template_ids])
+    queries.delete_person(session, person_id)
+    forget_answers_about(session, person_id)
+    record(session, caller.actor, "person.erased", person_id, {"templates_deleted": len(template_ids)})
+    return schemas.ErasureReceipt(
+        person_id=person_id,
+        templates_deleted=len(template_ids),
+        crops_deleted=0,  # no face crop is stored yet
+        events_anonymised=0,  # no attendance event is stored yet
+        gallery_revision=revision,
+    )
+
+
+def views(session: Session, people: Sequence[Person]) -> list[schemas.Person]:
+    """People as the API shows them."""
+    counts = queries.enrolment_counts(session, [person.id for person in people])
+    return [_view(person, counts.get(person.id, {})) for person in people]
+
+
+def row_of(new: schemas.PersonCreate) -> dict[str, Any]:
+    """The columns of a new person."""
+    now = utc_now()
+    return {
+        "id": new_id("per"),
+        "search_text": queries.search_text(new.employee_code, new.name),
+        "active": True,
+        "created_at": now,
+        "updated_at": now,
+        **_columns({name: getattr(new, name) for name in schemas.PersonCreate.model_fields}),
+    }
+
+
+def _columns(fields: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: value for name, value in fields.items() if name != "consent"}
+    if "consent" in fields:
+        consent: schemas.Consent | None = fields["consent"]
+        columns["consent_given_at"] = consent.given_at if consent else None
+        columns["consent_method"] = consent.method if consent else None
+    return columns
+
+
+def _view(person: Person, counts: dict[str, int]) -> schemas.Person:
+    consent = None
+    if person.consent_given_at is not None:
+        consent = schemas.Consent(given_at=person.consent_given_at, method=person.consent_method or "")
+    return schemas.Person(
+        id=person.id,
+        employee_code=person.employee_code,
+        name=person.name,
+        department=person.department,
+        timezone=person.timezone,
+        shift_id=person.shift_id,
+        active=person.active,
+        consent=consent,
+        n_templates=counts.get("n_templates", 0),
+        coverage=schemas.Coverage.model_validate(counts),
+        created_at=person.created_at,
+        updated_at=person.updated_at,
+    )
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError:
+        raise ProblemError(409, "employee_code_taken", "Another person has this employee_code.") from None

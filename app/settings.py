@@ -1,0 +1,58 @@
+"""Every setting of the service, built once at the edge and handed down as values."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment: `ROLLCALL_` and the field's name in capitals. The README table is made from this."""
+
+    model_config = SettingsConfigDict(env_prefix="ROLLCALL_", extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the embedded database and, unless set apart, of the models."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="`postgresql://…` to use PostgreSQL; unset: SQLite at `<data_dir>/rollcall.sqlite3`."
+    )
+    db_pool_size: int = Field(
+        10, ge=1, le=200, description="Database connections kept open; as many again are opened under load."
+    )
+
+    backbone: str = Field(
+        "dlib-resnet", description="Network that makes embeddings; fixed for the life of the stored templates."
+    )
+    detector: str = Field("mtcnn", description="Network that finds faces: `mtcnn` or `yunet`.")
+    device: str = Field("cpu", description="Where networks run: `cpu`, `cuda`, `cuda:1`. Never falls back in silence.")
+    models_dir: Path | None = Field(None, description="Folder of model files; unset: `<data_dir>/models`.")
+    min_face_px: int = Field(40, ge=12, description="Smallest face, in pixels of its shorter side, that is searched.")
+    mirrored_embedding: bool = Field(
+        True, description="Average each chip's embedding with its mirror image's: fewer misses for a second embedding."
+    )
+    require_consent: bool = Field(
+        True, description="Refuse to enrol anybody whose consent is not recorded or given in the call."
+    )
+
+    max_image_bytes: int = Field(20_000_000, ge=1, description="Largest image file accepted.")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="Largest image, in pixels, that is decoded.")
+    max_enroll_bytes: int = Field(200_000_000, ge=1, description="Largest enrolment request, all files together.")
+    max_enroll_files: int = Field(50, ge=1, description="Most files in one enrolment request.")
+    max_import_rows: int = Field(10_000, ge=1, description="Most rows in one CSV import of people.")
+    templates_per_person_max: int = Field(50, ge=1, description="Most templates kept for one person.")
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="Longest silence, in seconds, while a request's body is being received."
+    )
+    idempotency_ttl_hours: int = Field(
+        48, ge=1, description="How long the first answer to an `Idempotency-Key` is kept for replay."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event logged.")
+    log_json: bool = Field(False, description="One JSON object per log line instead of readable text.")
+
+    @property
+    def models_path(self) -> Path:
+        """Folder of model files."""
+        return self.models_dir or self.data_dir / "models"

@@ -1,0 +1,268 @@
+"""Embeddings -> nearest templates and people: the only file that imports FAISS.
+
+FAISS accepts in silence what would break the promise about strangers, so every door is guarded here: a NaN probe
+would come back like a stranger, a repeated id would be stored twice, a vector that is not of unit length would change
+the meaning of the score, and a k above the size is padded with id -1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import GalleryError
+from ml.types import FloatArray
+
+# float32 unit vectors that went through storage and back are within a few 1e-7; bf16 networks within 1e-3 before
+# they are normalised again.
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GallerySnapshot:
+    """Everything a gallery holds, row by row, ordered by template id: a copy, safe to use in another thread.
+
+    `template_ids (T,)` int64, `person_rows (T,)` int64 into `person_ids`, `embeddings (T, D)` float32 unit-norm.
+    """
+
+    model: str
+    template_ids: NDArray[np.int64]
+    person_rows: NDArray[np.int64]
+    person_ids: tuple[str, ...]
+    embeddings: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonHits:
+    """The people nearest to one probe, best first.
+
+    `person_ids` K ids, `centroid_scores (K,)` cosine -1..1 to the person's fused template, `best_scores (K,)`
+    cosine to their nearest template, `template_ids (K,)` that nearest template. K is 0 for an empty gallery.
+    """
+
+    person_ids: tuple[str, ...]
+    centroid_scores: FloatArray
+    best_scores: FloatArray
+    template_ids: NDArray[np.int64]
+
+    def without(self, person_id: str) -> "PersonHits":
+        """The same hits as if one person were not enrolled."""
+        others = [i for i, held in enumerate(self.person_ids) if held != person_id]
+        return PersonHits(
+            tuple(self.person_ids[i] for i in others),
+            self.centroid_scores[others],
+            self.best_scores[others],
+            self.template_ids[others],
+        )
+
+
+class Gallery:
+    """The enrolled templates, exact inner-product search over templates and over people.
+
+    Each person's templates are also fused into one, their normalised mean: scoring needs both. Not safe for use from
+    several threads at once; its owner holds a lock.
+    """
+
+    def __init__(self, *, model: str, dim: int) -> None:
+        """Make an empty gallery for embeddings `(dim,)` of the backbone version `model`."""
+        self.model = model
+        self.dim = dim
+        self._templates = _FlatIndex(dim)
+        self._centroids = _FlatIndex(dim)
+        self._person_of: dict[int, int] = {}
+        self._templates_of: dict[int, list[int]] = {}
+        self._numbers: dict[str, int] = {}
+        self._ids: list[str] = []  # person number -> id; numbers are never reused, so a stale one cannot mislead
+
+    @property
+    def n_templates(self) -> int:
+        return len(self._templates)
+
+    @property
+    def n_people(self) -> int:
+        return len(self._centroids)
+
+    @property
+    def template_ids(self) -> list[int]:
+        """Every template id held, ascending."""
+        return sorted(self._person_of)
+
+    def add(self, template_ids: Sequence[int], person_ids: Sequence[str], embeddings: FloatArray, model: str) -> None:
+        """Add templates; all of them or, when one is refused, none.
+
+        Args:
+            template_ids: N ids, each new to the gallery and >= 0.
+            person_ids: N ids of the people they belong to.
+            embeddings: `(N, D)` float32 unit-norm.
+            model: backbone version that made them, e.g. "dlib-resnet/1".
+
+        Raises:
+            GalleryError: another model or dimension, a repeated id, NaN, or a vector that is not of unit length.
+        """
+        self._refuse_other_model(model)
+        vectors = self._checked(embeddings, len(template_ids))
+        repeated = len(set(template_ids)) != len(template_ids) or any(t in self._person_of for t in template_ids)
+        if repeated or len(person_ids) != len(template_ids):
+            raise GalleryError("a template id was offered twice; each template is added once, with one person")
+        for template_id, person_id, vector in zip(template_ids, person_ids, vectors, strict=True):
+            number = self._number_of(person_id)
+            self._templates.put(template_id, vector)
+            self._person_of[template_id] = number
+            self._templates_of.setdefault(number, []).append(template_id)
+        self._fuse({self._numbers[p] for p in person_ids})
+
+    def remove(self, template_ids: Sequence[int]) -> int:
+        """Remove templates; unknown ids are passed over, so that a repeated removal does no harm.
+
+        Returns:
+            How many were there.
+        """
+        held = [t for t in dict.fromkeys(template_ids) if t in self._person_of]
+        touched = set()
+        for template_id in held:
+            number = self._person_of.pop(template_id)
+            self._templates.remove(template_id)
+            self._templates_of[number].remove(template_id)
+            touched.add(number)
+        emptied = {number for number in touched if not self._templates_of[number]}
+        for number in emptied:
+            self._forget(number)
+        self._fuse(touched - emptied)
+        return len(held)
+
+    def search(self, probes: FloatArray, n_candidates: int) -> list[PersonHits]:
+        """Find the people nearest to each probe.
+
+        Args:
+            probes: `(M, D)` float32 unit-norm.
+            n_candidates: people wanted per probe, >= 1; nearest by fused template, joined by those of the nearest
+                single templates, so up to twice as many are returned.
+
+        Returns:
+            M PersonHits.
+
+        Raises:
+            GalleryError: wrong dimension, NaN, or not of unit length.
+        """
+        vectors = self._checked(probes, len(probes))
+        if not len(vectors) or not self.n_templates:
+            return [_NO_HITS for _ in vectors]
+        by_centroid = self._centroids.search(vectors, n_candidates)
+        by_template = self._templates.search(vectors, 2 * n_candidates)
+        return [self._hits(probe, *near) for probe, *near in zip(vectors, by_centroid, by_template, strict=True)]
+
+    def embeddings_of(self, person_id: str) -> FloatArray:
+        """Return one person's templates `(n, D)` in the order they were added; `(0, D)` for a person without any."""
+        number = self._numbers.get(person_id, -1)
+        return self._templates.get(self._templates_of.get(number, []))
+
+    def snapshot(self) -> GallerySnapshot:
+        """Copy everything out, ordered by template id."""
+        ids = np.array(self.template_ids, dtype=np.int64)
+        numbers = np.array([self._person_of[int(t)] for t in ids], dtype=np.int64)
+        present, rows = np.unique(numbers, return_inverse=True)
+        people = tuple(self._ids[int(n)] for n in present)
+        return GallerySnapshot(self.model, ids, rows.astype(np.int64), people, self._templates.get(ids.tolist()))
+
+    def _hits(self, probe: FloatArray, near_people: list[int], near_templates: list[int]) -> PersonHits:
+        numbers = list(dict.fromkeys([*near_people, *(self._person_of[t] for t in near_templates)]))
+        centroid_scores = self._centroids.get(numbers) @ probe
+        best, best_ids = [], []
+        for number in numbers:
+            ids = self._templates_of[number]
+            scores = self._templates.get(ids) @ probe
+            top = int(scores.argmax())
+            best.append(scores[top])
+            best_ids.append(ids[top])
+        return PersonHits(
+            tuple(self._ids[n] for n in numbers),
+            centroid_scores,
+            np.array(best, dtype=np.float32),
+            np.array(best_ids, dtype=np.int64),
+        )
+
+    def _forget(self, number: int) -> None:
+        self._centroids.remove(number)
+        del self._templates_of[number]
+        del self._numbers[self._ids[number]]
+        self._ids[number] = ""  # erasure leaves nothing behind, not even an id
+
+    def _number_of(self, person_id: str) -> int:
+        if person_id not in self._numbers:
+            self._numbers[person_id] = len(self._ids)
+            self._ids.append(person_id)
+        return self._numbers[person_id]
+
+    def _fuse(self, numbers: set[int]) -> None:
+        for number in numbers:
+            mean = self._templates.get(self._templates_of[number]).mean(axis=0)
+            self._centroids.put(number, mean / np.linalg.norm(mean))
+
+    def _refuse_other_model(self, model: str) -> None:
+        if model != self.model:
+            raise GalleryError(
+                f"embeddings of {model} were offered to a gallery of {self.model}; different networks are never compared"
+            )
+
+    def _checked(self, embeddings: FloatArray, n: int) -> FloatArray:
+        vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
+        if vectors.shape != (n, self.dim):
+            raise GalleryError(f"expected embeddings of shape ({n}, {self.dim}), got {vectors.shape}")
+        norms = np.linalg.norm(vectors, axis=1)
+        if not np.all(np.abs(norms - 1.0) <= _UNIT_TOLERANCE):  # also false for NaN
+            raise GalleryError("an embedding is not of unit length or holds NaN")
+        return vectors
+
+
+_NO_HITS = PersonHits((), np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+
+
+class _FlatIndex:
+    """A FAISS flat inner-product index whose rows are known by key, can be overwritten and removed in O(D)."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+        self._index = faiss.IndexFlatIP(dim)
+        self._keys: list[int] = []
+        self._row_of: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def put(self, key: int, vector: FloatArray) -> None:
+        """Insert a row or overwrite the one that `key` has."""
+        if key in self._row_of:
+            self._rows()[self._row_of[key]] = vector
+            return
+        self._index.add(np.ascontiguousarray(vector[None], dtype=np.float32))
+        self._row_of[key] = len(self._keys)
+        self._keys.append(key)
+
+    def remove(self, key: int) -> None:
+        """Drop a row by moving the last one into its place: FAISS itself would shift every row behind it."""
+        row, last = self._row_of.pop(key), len(self._keys) - 1
+        if row != last:
+            rows = self._rows()
+            rows[row] = rows[last]
+            self._keys[row] = self._keys[last]
+            self._row_of[self._keys[row]] = row
+        self._keys.pop()
+        self._index.remove_ids(faiss.IDSelectorRange(last, last + 1))
+
+    def get(self, keys: Sequence[int]) -> FloatArray:
+        """Copy rows out: `(len(keys), D)`."""
+        if not keys:
+            return np.empty((0, self._dim), dtype=np.float32)
+        return np.array(self._rows()[[self._row_of[k] for k in keys]], dtype=np.float32)
+
+    def search(self, probes: FloatArray, k: int) -> list[list[int]]:
+        """Keys of the k nearest rows to each probe, best first; fewer when the index is smaller."""
+        _, rows = self._index.search(probes, min(k, len(self._keys)))
+        return [[self._keys[int(row)] for row in near if row >= 0] for near in rows]
+
+    def _rows(self) -> FloatArray:
+        """The index's own memory, writable; valid until the next add or remove."""
+        n = len(self._keys)
+        return np.asarray(faiss.rev_swig_ptr(self._index.get_xb(), n * self._dim)).reshape(n, self._dim)

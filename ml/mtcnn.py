@@ -1,0 +1,292 @@
+"""MTCNN: the detector that needs no file of its own, batched across images of any sizes.
+
+Three small networks in a row. P-Net slides over a pyramid of shrunk copies and proposes boxes; R-Net looks at a 24 px
+crop of each proposal and throws most away; O-Net looks at a 48 px crop of the rest and adds landmarks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from ml.backbones.torch_backbone import torch_device
+from ml.detection import biggest_first, check_images
+from ml.running_sums import RunningSums
+from ml.types import Face, FloatArray, RgbImage
+
+_WINDOW_PX: Final = 12  # what one P-Net position sees; the smallest face fills it
+_STRIDE_PX: Final = 2  # between neighbouring P-Net positions
+_RNET_PX: Final = 24
+_ONET_PX: Final = 48
+_IOU_WITHIN_SCALE: Final = 0.5  # this and the next two: facenet_pytorch 2.5.3, models/utils/detect_face.py
+_IOU_ACROSS_SCALES: Final = 0.7
+_COVER_AT_END: Final = 0.7
+_CROPS_PER_BATCH: Final = 512  # bounds memory: 512 crops of 48 px take some 0.2 GB inside O-Net
+_PNET_PIXELS_PER_BATCH: Final = 4_000_000  # bounds memory: some 0.4 GB inside P-Net
+_MAX_SIDE_PX: Final = 4096  # bounds memory and time
+_PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 12 bytes of running sums a pixel, 0.2 GB
+
+
+class MtcnnDetector:
+    """MTCNN with facenet_pytorch's weights; its numbers are those of `facenet_pytorch.MTCNN.detect`.
+
+    An image whose longer side exceeds 4096 px is shrunk to that first, and `min_face_px` then counts in the shrunk
+    image. Safe to share between threads.
+
+    Source: Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+    Networks", 2016; networks, weights and the exact steps from facenet_pytorch 2.5.3 (MIT).
+    """
+
+    name = "mtcnn"
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        min_face_px: int = 40,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        factor: float = 0.709,
+    ) -> None:
+        """Load the three networks from the facenet_pytorch package.
+
+        Args:
+            device: `cpu`, `cuda` or `cuda:N`.
+            min_face_px: smallest face that is looked for; at least 12, the window of the first network.
+            thresholds: score below which P-Net, R-Net and O-Net drop a candidate, 0..1 each.
+            factor: ratio between neighbouring levels of the pyramid, between 0 and 1.
+
+        Raises:
+            ModelError: there is no such device on this machine.
+            ValueError: `min_face_px` or `factor` is out of range.
+        """
+        if min_face_px < _WINDOW_PX or not 0 < factor < 1:
+            raise ValueError(f"min_face_px is at least {_WINDOW_PX} and factor between 0 and 1")
+        self._device = torch_device(device)
+        self._min_face_px = min_face_px
+        self._thresholds = thresholds
+        self._factor = factor
+        self._pnet, self._rnet, self._onet = (net().eval().to(self._device) for net in (PNet, RNet, ONet))
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[RgbImage]) -> list[list[Face]]:
+        """Find the faces in each image; see `ml.detection.Detector.detect`."""
+        check_images(images)
+        working = [_fit(image) for image in images]
+        found: list[list[Face]] = []
+        for chunk in _chunks_by_pixels(working):
+            found += self._detect_chunk(chunk)
+        return [
+            [_rescaled(face, small, image) for face in faces]
+            for faces, small, image in zip(found, working, images, strict=True)
+        ]
+
+    def _detect_chunk(self, images: Sequence[RgbImage]) -> list[list[Face]]:
+        sums = RunningSums.of(images, self._device)
+        boxes, scores, points, owners = self._finish(sums, self._refine(sums, self._propose(sums)))
+        faces: list[list[Face]] = [[] for _ in images]
+        for box, score, landmarks, owner in zip(boxes, scores, points, owners, strict=True):
+            faces[owner].append(Face(box, landmarks, float(score)))
+        return [biggest_first(of_image) for of_image in faces]
+
+    def _propose(self, sums: RunningSums) -> "Candidates":
+        parts = [Candidates.none(sums.device)]
+        for size_hw, members in sums.by_size().items():
+            for scale in pyramid_scales(size_hw, self._min_face_px, self._factor):
+                parts += self._propose_at(sums, members, scale)
+        proposals = Candidates.cat(parts)
+        proposals = proposals.take(suppress(proposals, _IOU_ACROSS_SCALES))
+        return proposals.moved(square(shifted(proposals.boxes, proposals.shifts, extra=0)))
+
+    def _propose_at(self, sums: RunningSums, members: list[int], scale: float) -> "Iterator[Candidates]":
+        height, width = sums.sizes_hw[members[0]]
+        level_hw = int(height * scale + 1), int(width * scale + 1)
+        step = max(1, _PNET_PIXELS_PER_BATCH // (level_hw[0] * level_hw[1]))
+        for batch in (members[i : i + step] for i in range(0, len(members), step)):
+            shifts, scores = self._pnet(as_input(sums.shrunk(batch, level_hw)))
+            proposals = decode_proposals(scores[:, 1], shifts, scale, self._thresholds[0])
+            proposals = proposals.owned(torch.tensor(batch, device=sums.device)[proposals.owners])
+            yield proposals.take(suppress(proposals, _IOU_WITHIN_SCALE))
+
+    def _refine(self, sums: RunningSums, proposals: "Candidates") -> "Candidates":
+        proposals, (shifts, scores) = self._look(self._rnet, (4, 2), sums, proposals, _RNET_PX)
+        judged = Candidates(proposals.boxes, scores[:, 1], shifts, proposals.owners)
+        judged = judged.take(judged.scores > self._thresholds[1])
+        judged = judged.take(suppress(judged, _IOU_ACROSS_SCALES))
+        return judged.moved(square(shifted(judged.boxes, judged.shifts, extra=1)))
+
+    def _finish(
+        self, sums: RunningSums, refined: "Candidates"
+    ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int64]]:
+        refined, (shifts, points, scores) = self._look(self._onet, (4, 10, 2), sums, refined, _ONET_PX)
+        passed = scores[:, 1] > self._thresholds[2]
+        refined, shifts, points = refined.take(passed), shifts[passed], points[passed]
+        box_array: FloatArray = shifted(refined.boxes, shifts, extra=1).cpu().numpy()
+        score_array: FloatArray = scores[passed, 1].cpu().numpy()
+        landmarks: FloatArray = place_landmarks(refined.boxes, points).cpu().numpy()
+        owners: NDArray[np.int64] = refined.owners.cpu().numpy()
+        kept = suppress_covered(box_array, score_array, owners, _COVER_AT_END)
+        return box_array[kept], score_array[kept], landmarks[kept], owners[kept]
+
+    def _look(
+        self, net: Any, widths: tuple[int, ...], sums: RunningSums, candidates: "Candidates", side_px: int
+    ) -> tuple["Candidates", list[Tensor]]:
+        """The candidates that touch their image, and what `net` says of each: one tensor per entry of `widths`."""
+        bounds = crop_bounds(candidates.boxes, sums.limits_wh[candidates.owners])
+        inside = (bounds[:, 2:] > bounds[:, :2]).all(dim=1)
+        candidates, bounds = candidates.take(inside), bounds[inside]
+        parts: list[tuple[Tensor, ...]] = [tuple(torch.empty((0, width), device=sums.device) for width in widths)]
+        for start in range(0, len(bounds), _CROPS_PER_BATCH):
+            part = slice(start, start + _CROPS_PER_BATCH)
+            parts.append(net(as_input(sums.crops(candidates.owners[part], bounds[part], side_px))))
+        return candidates, [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Boxes on their way through the cascade, of all images together.
+
+    `boxes (N, 4)` px xyxy, `scores (N,)` 0..1, `shifts (N, 4)` the network's correction in box sizes, `owners (N,)`
+    int64 index of the image.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    shifts: Tensor
+    owners: Tensor
+
+    @classmethod
+    def none(cls, device: torch.device) -> "Candidates":
+        """No candidates."""
+        boxes, owners = torch.empty((0, 4), device=device), torch.empty(0, dtype=torch.int64, device=device)
+        return cls(boxes, boxes[:, 0], boxes, owners)
+
+    @classmethod
+    def cat(cls, parts: "Sequence[Candidates]") -> "Candidates":
+        """The parts, one after the other."""
+        columns = zip(*((p.boxes, p.scores, p.shifts, p.owners) for p in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+    def take(self, which: Tensor) -> "Candidates":
+        """Those at the given indices, in that order, or where a mask is true."""
+        return Candidates(self.boxes[which], self.scores[which], self.shifts[which], self.owners[which])
+
+    def moved(self, boxes: Tensor) -> "Candidates":
+        """The same with other boxes."""
+        return Candidates(boxes, self.scores, self.shifts, self.owners)
+
+    def owned(self, owners: Tensor) -> "Candidates":
+        """The same with other owners."""
+        return Candidates(self.boxes, self.scores, self.shifts, owners)
+
+
+def pyramid_scales(size_hw: tuple[int, int], min_face_px: int, factor: float) -> list[float]:
+    """Scales at which P-Net's window fits faces of `min_face_px` and up; none for an image smaller than that."""
+    scales = []
+    scale = _WINDOW_PX / min_face_px
+    shorter = min(size_hw) * scale
+    while shorter >= _WINDOW_PX:
+        scales.append(scale)
+        scale *= factor
+        shorter *= factor
+    return scales
+
+
+def decode_proposals(scores: Tensor, shifts: Tensor, scale: float, threshold: float) -> Candidates:
+    """P-Net's maps `scores (N, h, w)` and `shifts (N, 4, h, w)` at one scale to boxes in image pixels."""
+    owners, y, x = (scores >= threshold).nonzero(as_tuple=True)
+    corner = torch.stack([x, y], dim=1).to(scores.dtype) * _STRIDE_PX
+    boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + _WINDOW_PX) / scale).floor()], dim=1)
+    return Candidates(boxes, scores[owners, y, x], shifts[owners, :, y, x], owners)
+
+
+def suppress(candidates: Candidates, iou: float) -> Tensor:
+    """Indices of the candidates that no better one of the same image overlaps by more than `iou`, best first."""
+    boxes = candidates.boxes.double()  # torchvision may lay images side by side in one plane: float32 rounds there
+    kept: Tensor = batched_nms(boxes, candidates.scores.double(), candidates.owners, iou).sort().values
+    return kept[candidates.scores[kept].argsort(descending=True, stable=True)]
+
+
+def suppress_covered(boxes: FloatArray, scores: FloatArray, owners: NDArray[np.int64], cover: float) -> list[int]:
+    """Indices of the boxes of which no better one of the same image covers more than `cover`, best first.
+
+    What is covered is a share of the smaller box of the two, so a box within a box goes however small it is. Among
+    equal scores the later wins, as in facenet_pytorch: scores of exactly 1 are common.
+    """
+    area = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)
+    left = np.argsort(scores, kind="stable")[::-1]
+    kept: list[int] = []
+    while left.size:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        overlap_wh = np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2]) + 1
+        shared = np.prod(np.maximum(overlap_wh, 0), axis=1) / np.minimum(area[best], area[left])
+        left = left[(shared <= cover) | (owners[left] != owners[best])]
+    return kept
+
+
+def shifted(boxes: Tensor, shifts: Tensor, extra: int) -> Tensor:
+    """Boxes moved by `shifts` times their size, which counts `extra` pixels more than the corners are apart."""
+    sizes = boxes[:, 2:] - boxes[:, :2] + extra
+    return boxes + shifts * sizes.repeat(1, 2)
+
+
+def square(boxes: Tensor) -> Tensor:
+    """The squares about the same centres, as wide as each box's longer side."""
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    side = sizes.amax(dim=1, keepdim=True)
+    corner = boxes[:, :2] + sizes * 0.5 - side * 0.5
+    return torch.cat([corner, corner + side], dim=1)
+
+
+def crop_bounds(boxes: Tensor, limits_wh: Tensor) -> Tensor:
+    """Half-open pixel rectangles `(N, 4)` int64 xyxy of boxes whose corners count from 1, cut at the image's edges."""
+    whole = boxes.trunc().long()
+    return torch.cat([whole[:, :2].clamp(min=1) - 1, torch.minimum(whole[:, 2:], limits_wh)], dim=1)
+
+
+def place_landmarks(boxes: Tensor, points: Tensor) -> Tensor:
+    """O-Net's `points (N, 10)`, five x then five y as shares of the box, to `(N, 5, 2)` image pixels."""
+    sizes = boxes[:, 2:] - boxes[:, :2] + 1
+    return points.view(-1, 2, 5).transpose(1, 2) * sizes.unsqueeze(1) + boxes[:, :2].unsqueeze(1) - 1
+
+
+def as_input(means: Tensor) -> Tensor:
+    """Grey levels 0..255 to the -1..1 that the networks were trained on."""
+    return (means - 127.5) * 0.0078125
+
+
+def _fit(image: RgbImage) -> RgbImage:
+    height, width = image.shape[:2]
+    ratio = _MAX_SIDE_PX / max(height, width)
+    if ratio >= 1:
+        return image
+    size_wh = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _rescaled(face: Face, small: RgbImage, image: RgbImage) -> Face:
+    if small is image:
+        return face
+    ratio = np.array([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]], dtype=np.float32)
+    half = np.float32(0.5)  # pixel centres lie at whole numbers
+    corners = (face.box_xyxy.reshape(2, 2) + half) * ratio - half
+    return Face(corners.ravel(), (face.landmarks + half) * ratio - half, face.detection_score)
+
+
+def _chunks_by_pixels(images: Sequence[RgbImage]) -> Iterator[list[RgbImage]]:
+    chunk: list[RgbImage] = []
+    n_pixels = 0
+    for image in images:
+        n_pixels += image.shape[0] * image.shape[1]
+        if chunk and n_pixels > _PIXELS_PER_CHUNK:
+            yield chunk
+            chunk, n_pixels = [], image.shape[0] * image.shape[1]
+        chunk.append(image)
+    if chunk:
+        yield chunk

@@ -1,0 +1,150 @@
+"""The service on SQLite and on PostgreSQL: every test that asks for a database runs on both.
+
+A test for one of them says `@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)`; a module whose tests do
+not depend on the database has its own fixture `backend` that returns "sqlite".
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import URL, make_url
+from starlette.testclient import TestClient
+
+from app.db.engine import Database, make_engine
+from app.db.migrate import upgrade
+from app.main import create_app
+from app.settings import Settings
+from tests.app.factories import make_headers
+
+LOCAL_POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[psycopg.Connection]:
+    """A connection that may create databases; skips, visibly, where there is no server."""
+    url = os.environ.get("ROLLCALL_TEST_POSTGRES_URL", LOCAL_POSTGRES)
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as exc:
+        if "ROLLCALL_TEST_POSTGRES_URL" in os.environ:
+            raise
+        pytest.skip(f"no PostgreSQL at {url} (set ROLLCALL_TEST_POSTGRES_URL): {str(exc).splitlines()[0]}")
+    with connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: psycopg.Connection) -> Iterator[str]:
+    """The name of a migrated database that others are copied from."""
+    with _postgres_database(postgres_server) as name:
+        engine = make_engine(_postgres_url(postgres_server, name))
+        upgrade(engine)
+        engine.dispose()
+        yield name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file that others are copied from."""
+    path = tmp_path_factory.mktemp("template") / "rollcall.sqlite3"
+    database = Database(make_engine(_sqlite_url(path)))
+    upgrade(database.engine)
+    database.scrub()
+    database.dispose()
+    return path
+
+
+@pytest.fixture
+def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[URL]:
+    """A database with nothing in it."""
+    if backend == "sqlite":
+        yield _sqlite_url(tmp_path / "empty.sqlite3")
+        return
+    server = request.getfixturevalue("postgres_server")
+    with _postgres_database(server) as name:
+        yield _postgres_url(server, name)
+
+
+@pytest.fixture
+def url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[URL]:
+    """A migrated database of this test's own."""
+    if backend == "sqlite":
+        path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "rollcall.sqlite3")
+        yield _sqlite_url(Path(path))
+        return
+    server = request.getfixturevalue("postgres_server")
+    with _postgres_database(server, template=request.getfixturevalue("postgres_template")) as name:
+        yield _postgres_url(server, name)
+
+
+@pytest.fixture
+def settings(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in [name for name in os.environ if name.startswith("ROLLCALL_")]:
+        monkeypatch.delenv(name)
+    return Settings(data_dir=tmp_path / "data", database_url=url.render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """Speaks to the started application."""
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def database(app: FastAPI, client: TestClient) -> Database:
+    """The application's own database."""
+    database: Database = app.state.database
+    return database
+
+
+@pytest.fixture
+def admin(database: Database) -> dict[str, str]:
+    return make_headers(database=database, scope="admin")
+
+
+@pytest.fixture
+def operator(database: Database) -> dict[str, str]:
+    return make_headers(database=database, scope="operator")
+
+
+@pytest.fixture
+def camera(database: Database) -> dict[str, str]:
+    return make_headers(database=database, scope="camera")
+
+
+def _sqlite_url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
+def _postgres_url(server: psycopg.Connection, name: str) -> URL:
+    info = server.info
+    url = make_url("postgresql+psycopg://")
+    return url.set(username=info.user, password=info.password or None, host=info.host, port=info.port, database=name)
+
+
+@contextmanager
+def _postgres_database(server: psycopg.Connection, template: str = "template1") -> Iterator[str]:
+    name = f"rollcall_test_{secrets.token_hex(6)}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield name
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
