@@ -3,14 +3,13 @@
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-import numpy as np
 from fastapi import APIRouter, File, Form, UploadFile
 from starlette.responses import Response
 
 from app.auth.dependencies import OperatorDep
 from app.enrolment import schemas, service
-from app.enrolment.photos import Upload, read_photos
-from app.enrolment.service import EnrollRequest
+from app.enrolment.photos import Upload
+from app.enrolment.service import Enroller, EnrollRequest
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.dependencies import DatabaseDep, SettingsDep
@@ -47,13 +46,12 @@ def enroll(
     request = EnrollRequest(employee_code, name, has_consent=consent, allows_duplicate=on_duplicate == "allow")
     uploads = _uploads(files, settings.max_enroll_files)
 
+    enroller = Enroller(database, inference, gallery, settings)
+
     def attempt(store: Store) -> Answer:
-        with database.read() as session:
-            person = service.person_to_enroll(session, request, settings)
-        enrolled = gallery.embeddings_of(person.id) if person else np.empty((0, inference.card.dim), np.float32)
-        batch = read_photos(uploads, enrolled, inference, settings)
+        batch = enroller.read(request, uploads)
         with database.write() as session:
-            enrolment = service.store_images(session, request, batch, gallery, inference.card, settings, caller)
+            enrolment = enroller.store(session, request, batch, caller)
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
 
     answer = idempotency.run(attempt)

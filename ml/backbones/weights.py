@@ -173,11 +173,12 @@ def _scratch_file(target: Path) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield part
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 _Chunk = tuple[bytes, int | None]

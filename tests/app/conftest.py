@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from app.db.engine import Database, make_engine
 from app.db.migrate import upgrade
+from app.inference.local import LocalInference, load_local_inference
 from app.main import create_app
 from app.settings import Settings
 from tests.app.factories import make_headers
@@ -96,9 +97,15 @@ def settings(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
     return Settings(data_dir=tmp_path / "data", database_url=url.render_as_string(hide_password=False))
 
 
+@pytest.fixture(scope="session")
+def inference(tmp_path_factory: pytest.TempPathFactory) -> LocalInference:
+    """The default networks on the CPU, loaded once: they take seconds and keep nothing of what they see."""
+    return load_local_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
+
+
 @pytest.fixture
-def app(settings: Settings) -> FastAPI:
-    return create_app(settings)
+def app(settings: Settings, inference: LocalInference) -> FastAPI:
+    return create_app(settings, inference)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32
 def test_embeddings_have_unit_length_and_the_direction_of_the_network(
     backbone: Backbone, chips: list[NDArray[np.uint8]]
 ) -> None:
-    embeddings, raw = Embedder(backbone).embed(chips), backbone.embed_batch(np.stack(chips))
+    embeddings, raw = Embedder(backbone, mirrored=False).embed(chips), backbone.embed_batch(np.stack(chips))
     assert embeddings.shape == (5, 128) and embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(embeddings, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6)
@@ -59,13 +59,13 @@ def test_a_mirrored_embedder_sees_no_difference_between_a_chip_and_its_mirror_im
     backbone: Backbone, chips: list[NDArray[np.uint8]]
 ) -> None:
     mirror_images = [chip[:, ::-1] for chip in chips]
-    plain, mirrored = Embedder(backbone), Embedder(backbone, mirrored=True)
+    plain, mirrored = Embedder(backbone, mirrored=False), Embedder(backbone, mirrored=True)
     np.testing.assert_allclose(mirrored.embed(chips), mirrored.embed(mirror_images), atol=2e-6)
     assert (cosine(plain.embed(chips), plain.embed(mirror_images)) < 0.999).all()
 
 
 def test_a_mirrored_embedding_is_the_middle_between_the_two(backbone: Backbone, chips: list[NDArray[np.uint8]]) -> None:
-    plain = Embedder(backbone)
+    plain = Embedder(backbone, mirrored=False)
     middle = unit(plain.embed(chips) + plain.embed([chip[:, ::-1] for chip in chips]))
     np.testing.assert_allclose(Embedder(backbone, mirrored=True).embed(chips), middle, atol=2e-6)
 
@@ -94,6 +94,10 @@ def test_a_batch_size_below_one_is_refused(backbone: Backbone) -> None:
 def test_the_embedder_names_its_model_card_and_device(backbone: Backbone) -> None:
     embedder = Embedder(backbone)
     assert (embedder.card, embedder.model, embedder.device) == (backbone.card, "dlib-resnet/1", "cpu")
+
+
+def test_plain_embeddings_carry_another_model_name_than_mirrored_ones(backbone: Backbone) -> None:
+    assert Embedder(backbone, mirrored=False).model == "dlib-resnet/1-plain"
 
 
 class BrokenBackbone:

@@ -105,7 +105,8 @@ def test_the_first_admin_key_is_made_once_even_by_replicas_that_start_together(d
     def start() -> None:
         together.wait()
         with database.write() as session:
-            secrets.append(ensure_first_admin_key(session))
+            secret = ensure_first_admin_key(session)
+        secrets.append(secret)
 
     replicas = [threading.Thread(target=start) for _ in range(5)]
     for replica in replicas:

@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Form, Request, UploadFile
 from starlette.testclient import TestClient
 
+from app.inference.local import LocalInference
 from app.main import create_app
 from app.settings import Settings
 
@@ -28,8 +29,8 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings) -> FastAPI:
-    app = create_app(settings)
+def app(settings: Settings, inference: LocalInference) -> FastAPI:
+    app = create_app(settings, inference)
 
     async def count(request: Request) -> int:
         return len(await request.body())

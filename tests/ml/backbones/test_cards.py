@@ -35,7 +35,7 @@ def test_a_backbones_template_lies_inside_its_chip_as_a_face_does(card: ModelCar
     template = card.template_array
     (left_eye, right_eye, nose, left_mouth, right_mouth), size = template, card.chip_size_px
     assert template.shape == (5, 2)
-    assert ((template > 0.2 * size) & (template < 0.8 * size)).all()
+    assert ((template > 0.1 * size) & (template < 0.9 * size)).all()
     assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < nose[0] < right_mouth[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
     assert card.dim > 0
@@ -66,8 +66,6 @@ def test_downloads_come_from_upstream_over_https_at_a_fixed_version(card: ModelC
 
 
 def test_reading_cards_loads_no_network_library() -> None:
-    code = (
-        "import sys, ml.backbones.cards, ml.embedding; print([m for m in ('torch', 'onnxruntime') if m in sys.modules])"
-    )
+    code = "import sys, ml.backbones.cards, ml.embedding; print({'torch', 'onnxruntime', 'cv2'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert result.stdout.strip() == "set()"

@@ -83,7 +83,7 @@ def test_a_batch_gives_the_same_as_single_chips(backbone: Backbone, dlib_chips: 
 
 def test_red_and_blue_swapped_gives_another_embedding(backbone: Backbone, dlib_chips: Chips) -> None:
     rgb, bgr = backbone.embed_batch(dlib_chips), backbone.embed_batch(dlib_chips[..., ::-1])
-    assert (cosine(rgb, bgr) < 0.99).all()
+    assert (np.abs(rgb - bgr).max(axis=1) > 0.01).all()  # a thousand times what dlib and the port differ by
 
 
 def test_two_crops_of_one_person_are_more_alike_than_two_people(backbone: Backbone, dlib_chips: Chips) -> None:

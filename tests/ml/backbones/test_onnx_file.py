@@ -19,7 +19,8 @@ from ml.backbones.weights import sha256_of
 from ml.errors import ModelError
 
 WEIGHTS = np.array([[1.0, 2.0, 3.0, 4.0], [0.5, -1.0, 0.0, 1.0], [-2.0, 0.0, 1.0, 0.25]], dtype=np.float32)
-NCHW, NHWC = ["N", 3, 112, 112], ["N", 112, 112, 3]
+NCHW, NHWC, OPEN = ["N", 3, 112, 112], ["N", 112, 112, 3], ["N", 3, "height", "width"]
+ONE, TWO, EIGHT = [1, 3, 112, 112], [2, 112, 112, 3], [8, 3, 112, 112]
 Shape = list[int | str]
 
 
@@ -35,7 +36,7 @@ def make_network(
     ]
     output = helper.make_tensor_value_info("floats" if keeps_map else "embedding", TensorProto.FLOAT, None)
     pixels = helper.make_tensor_value_info("pixels", dtype, shape)
-    graph = helper.make_graph(nodes, "tiny", [pixels], [output], constants)
+    graph = helper.make_graph(nodes[:1] if keeps_map else nodes, "tiny", [pixels], [output], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     path = folder / f"{name}.onnx"
     onnx.save(model, path)
@@ -60,16 +61,14 @@ def expected(chips: NDArray[np.uint8], *, mean: float = 127.5, scale: float = 1 
     return ((chips.mean(axis=(1, 2)) - mean) * scale) @ WEIGHTS
 
 
-@pytest.mark.parametrize(
-    "shape", [NCHW, NHWC, ["N", 3, "h", "w"], [1, 3, 112, 112], [2, 112, 112, 3], [8, 3, 112, 112]]
-)
+@pytest.mark.parametrize("shape", [NCHW, NHWC, OPEN, ONE, TWO, EIGHT])
 def test_any_layout_and_batch_size_gives_the_numbers_worked_out_by_hand(
     shape: Shape, tmp_path: Path, chips: NDArray[np.uint8]
 ) -> None:
     backbone = load_backbone(f"onnx:{make_network(tmp_path, shape=shape)}")
     embeddings = backbone.embed_batch(chips)
     assert embeddings.dtype == np.float32
-    np.testing.assert_allclose(embeddings, expected(chips), atol=1e-5)
+    np.testing.assert_allclose(embeddings, expected(chips), atol=1e-4)  # float32 sum of 12544 pixels
 
 
 def test_a_batch_gives_the_same_as_single_chips(tmp_path: Path, chips: NDArray[np.uint8]) -> None:
@@ -121,7 +120,7 @@ def test_a_file_that_returns_another_number_of_values_than_its_card_is_refused(t
 @pytest.mark.parametrize("shape", [["N", 1, 112, 112], ["N", 3, 224, 224], ["N", 160, 160, 3], ["N", 3]])
 def test_a_network_for_other_pictures_is_refused(shape: Shape, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="choose a network with one float input"):
-        load_backbone(f"onnx:{make_network(tmp_path, shape=shape)}")
+        load_backbone(f"onnx:{make_network(tmp_path, shape=shape, keeps_map=True)}")
 
 
 def test_a_network_that_wants_whole_numbers_is_refused(tmp_path: Path) -> None:
@@ -154,9 +153,7 @@ def test_a_device_that_does_not_exist_is_refused(device: str, tmp_path: Path) ->
         load_backbone(f"onnx:{make_network(tmp_path)}", device=device)
 
 
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="onnxruntime has CUDA here"
-)
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="the GPU build is here")
 def test_asking_for_a_gpu_without_the_gpu_build_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="onnxruntime-gpu"):
         load_backbone(f"onnx:{make_network(tmp_path)}", device="cuda")
