@@ -45,6 +45,8 @@ def _route_stdlib(settings: Settings, shared: list[Processor]) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    for name in ("alembic", "faiss"):  # what they say at the information level is about their own insides
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"

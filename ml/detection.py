@@ -34,16 +34,14 @@ class Detector(Protocol):
         """
 
 
-def load_detector(
-    name: str, *, models_dir: Path | None = None, device: str = "cpu", min_face_px: int = 40
-) -> Detector:
+def load_detector(name: str, *, models_dir: Path | None = None, device: str = "cpu", min_face_px: int = 40) -> Detector:
     """Load a detector by name.
 
     Args:
         name: `mtcnn` or `yunet`.
         models_dir: folder of fetched model files; `mtcnn` needs none.
         device: `cpu`, `cuda` or `cuda:N`; `yunet` runs on the CPU only.
-        min_face_px: smallest face that is looked for, px of its box's longer side.
+        min_face_px: smallest face that is looked for, longer side in px; `mtcnn` may report a smaller one.
 
     Raises:
         ModelError: unknown name, file absent or not the expected one, or no such device.

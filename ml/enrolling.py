@@ -34,9 +34,7 @@ class Choice:
     rejected: dict[int, Reason]
 
 
-def choose_samples(
-    photos: Sequence[Photo], enrolled: FloatArray, limits: QualityLimits, bounds: PairBounds
-) -> Choice:
+def choose_samples(photos: Sequence[Photo], enrolled: FloatArray, limits: QualityLimits, bounds: PairBounds) -> Choice:
     """Choose from each photo the face of the person that all of them are about.
 
     Args:

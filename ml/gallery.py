@@ -203,7 +203,7 @@ class Gallery:
     def _refuse_other_model(self, model: str) -> None:
         if model != self.model:
             raise GalleryError(
-                f"embeddings of {model} were offered to a gallery of {self.model}; different networks are never compared"
+                f"embeddings of {model} were offered to a gallery of {self.model}: they cannot be compared"
             )
 
     def _checked(self, embeddings: FloatArray, n: int) -> FloatArray:

@@ -57,7 +57,8 @@ class MtcnnDetector:
 
         Args:
             device: `cpu`, `cuda` or `cuda:N`.
-            min_face_px: smallest face that is looked for; at least 12, the window of the first network.
+            min_face_px: smallest face that is looked for, px; at least 12, the window of the first network. Like
+                facenet_pytorch's, the networks may correct a box to less than that, and then it stays.
             thresholds: score below which P-Net, R-Net and O-Net drop a candidate, 0..1 each.
             factor: ratio between neighbouring levels of the pyramid, between 0 and 1.
 

@@ -9,7 +9,7 @@ from ml.types import Candidate, FloatArray, ScoreRule
 def person_scores(centroid_scores: FloatArray, best_scores: FloatArray, rule: ScoreRule) -> FloatArray:
     """Blend the two cosines of each person. Any shape, element by element; range -1..1."""
     weight = np.float32(rule.centroid_weight)
-    return weight * centroid_scores + (np.float32(1) - weight) * best_scores
+    return np.asarray(weight * centroid_scores + (np.float32(1) - weight) * best_scores, dtype=np.float32)
 
 
 def decision_scores(own: FloatArray, best_other: FloatArray, rule: ScoreRule) -> FloatArray:
@@ -24,7 +24,7 @@ def decision_scores(own: FloatArray, best_other: FloatArray, rule: ScoreRule) ->
         Decision scores, higher is more alike, at most `1 - runner_up_weight * runner_up_floor`.
     """
     floor = np.float32(rule.runner_up_floor)
-    return own - np.float32(rule.runner_up_weight) * np.maximum(best_other, floor)
+    return np.asarray(own - np.float32(rule.runner_up_weight) * np.maximum(best_other, floor), dtype=np.float32)
 
 
 def rank_candidates(hits: PersonHits, rule: ScoreRule, n_candidates: int) -> tuple[Candidate, ...]:

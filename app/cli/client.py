@@ -34,7 +34,7 @@ class ServiceError(Exception):
     """The service refused or could not be reached; the message is for the person at the command line."""
 
 
-class Refused(ServiceError):
+class RefusedError(ServiceError):
     """An answer with a problem: `code` as in the API, `problem` the whole of it."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
@@ -78,7 +78,9 @@ class Client:
             sleep(float(answer.headers.get("Retry-After", "1")))
         if answer.is_success:
             return answer.json()
-        raise Refused(answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text})
+        raise RefusedError(
+            answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text}
+        )
 
 
 @contextmanager

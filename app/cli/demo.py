@@ -45,7 +45,12 @@ def _photos(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def _enroll(client: Client, photo: Path) -> str:
-    fields = {"employee_code": f"DEMO-{token_hex(3)}", "name": "Grace Hopper", "consent": "true", "on_duplicate": "allow"}
+    fields = {
+        "employee_code": f"DEMO-{token_hex(3)}",
+        "name": "Grace Hopper",
+        "consent": "true",
+        "on_duplicate": "allow",
+    }
     return str(client.post_files("/v1/enroll", fields, [("files", photo)])["person"]["id"])
 
 

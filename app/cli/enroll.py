@@ -11,7 +11,7 @@ from rich.progress import track
 from rich.table import Table
 
 from app.auth.scopes import Scope
-from app.cli.client import DEFAULT_URL, Client, KeyOption, Refused, ServiceError, UrlOption, open_client
+from app.cli.client import DEFAULT_URL, Client, KeyOption, RefusedError, ServiceError, UrlOption, open_client
 from app.cli.failures import told_plainly
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -30,7 +30,9 @@ class Summary:
 @told_plainly
 def enroll(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="One subfolder of photos per person.")],
-    consent: Annotated[bool, typer.Option("--consent", help="Everybody in the folder has agreed to be enrolled.")] = False,
+    consent: Annotated[
+        bool, typer.Option("--consent", help="Everybody in the folder has agreed to be enrolled.")
+    ] = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
 ) -> None:
@@ -63,7 +65,7 @@ def _enroll_person(client: Client, folder: Path, consent: bool, summary: Summary
         fields["consent"] = "true"
     try:
         enrolment = client.post_files("/v1/enroll", fields, [("files", path) for path in photos_in(folder)])
-    except Refused as refusal:
+    except RefusedError as refusal:
         summary.refused.append((folder.name, str(refusal)))
         return
     summary.n_people += 1

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.auth.scopes import Scope
-from app.cli.client import DEFAULT_URL, KeyOption, Refused, UrlOption, open_client
+from app.cli.client import DEFAULT_URL, KeyOption, RefusedError, UrlOption, open_client
 from app.cli.failures import told_plainly
 
 
@@ -25,7 +25,7 @@ def identify(
         for image in images:
             try:
                 add_faces(table, image.name, client.post_files("/v1/identify", {}, [("image", image)]))
-            except Refused as refusal:
+            except RefusedError as refusal:
                 n_failed += 1
                 table.add_row(image.name, "", "refused", str(refusal), "", "")
     Console().print(table)

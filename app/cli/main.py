@@ -5,7 +5,12 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import demo, enroll, identify, keys, models, serve
+from app.cli.demo import demo
+from app.cli.enroll import enroll
+from app.cli.identify import identify
+from app.cli.keys import app as keys_app
+from app.cli.models import app as models_app
+from app.cli.serve import serve
 
 app = typer.Typer(
     name="rollcall",
@@ -32,9 +37,9 @@ def _options(
     pass
 
 
-app.command("serve")(serve.serve)
-app.command("enroll")(enroll.enroll)
-app.command("identify")(identify.identify)
-app.command("demo")(demo.demo)
-app.add_typer(keys.app, name="keys")
-app.add_typer(models.app, name="models")
+app.command("serve")(serve)
+app.command("enroll")(enroll)
+app.command("identify")(identify)
+app.command("demo")(demo)
+app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")

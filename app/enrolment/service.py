@@ -134,7 +134,7 @@ def view(session: Session, enrolment: Enrolment) -> schemas.Enrolment:
         id=enrolment.id,
         person=person,
         kind="images" if enrolment.kind == "images" else "video",
-        status=enrolment.status,  # type: ignore[arg-type]
+        status=enrolment.status,
         progress=enrolment.progress,
         frames_read=enrolment.frames_read,
         faces_seen=enrolment.faces_seen,

@@ -54,7 +54,7 @@ def templates_after(session: Session, template_id: int, dim: int) -> StoredTempl
 def templates_by_id(session: Session, template_ids: Collection[int], dim: int) -> StoredTemplates:
     """Those of these templates that (still) exist and belong to active people."""
     ids = sorted(template_ids)
-    rows: list[Row[tuple[int, str, bytes]]] = []
+    rows: list[Row[int, str, bytes]] = []
     for start in range(0, len(ids), _IDS_AT_ONCE):
         rows.extend(session.execute(_active_templates().where(Template.id.in_(ids[start : start + _IDS_AT_ONCE]))))
     return _arrays(rows, dim)
@@ -75,7 +75,7 @@ def lock_gallery(session: Session) -> None:
     session.execute(update(GalleryState).where(GalleryState.id == 1).values(revision=GalleryState.revision))
 
 
-def _active_templates() -> Select[tuple[int, str, bytes]]:
+def _active_templates() -> Select[int, str, bytes]:
     return (
         select(Template.id, Template.person_id, Template.embedding)
         .join(Person, Person.id == Template.person_id)
@@ -83,7 +83,7 @@ def _active_templates() -> Select[tuple[int, str, bytes]]:
     )
 
 
-def _arrays(rows: Sequence[Row[tuple[int, str, bytes]]], dim: int) -> StoredTemplates:
+def _arrays(rows: Sequence[Row[int, str, bytes]], dim: int) -> StoredTemplates:
     return StoredTemplates(
         [row.id for row in rows],
         [row.person_id for row in rows],

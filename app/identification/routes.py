@@ -19,6 +19,7 @@ from app.inference.dependencies import InferenceDep
 from app.operating_points.dependencies import OperatingPointsDep
 from ml.types import Sample
 
+
 class _ImageJson(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -84,9 +85,7 @@ def identify(
     """
     options = IdentifyOptions(top_k, max_faces)
     identified = identifier.identify(image, options)
-    return service.answer(
-        identified, identifier.database, options, identifier.gallery.model, request.state.request_id
-    )
+    return service.answer(identified, identifier.database, options, identifier.gallery.model, request.state.request_id)
 
 
 @router.post("/compare")
@@ -123,4 +122,4 @@ def _from_base64(body: bytes) -> bytes:
     try:
         return base64.b64decode(_ImageJson.model_validate_json(body).image_base64, validate=True)
     except (ValidationError, binascii.Error):
-        raise ProblemError(422, "fields_invalid", "Send JSON {\"image_base64\": \"...\"} in standard base64.") from None
+        raise ProblemError(422, "fields_invalid", 'Send JSON {"image_base64": "..."} in standard base64.') from None

@@ -127,10 +127,8 @@ def answer(
     )
 
 
-def face_view(
-    sample: Sample, decision: Decision, people: dict[str, schemas.PersonRef], top_k: int
-) -> schemas.Face:
-    """One face as the API shows it. Somebody erased since the search is not shown, and nobody is named in their place."""
+def face_view(sample: Sample, decision: Decision, people: dict[str, schemas.PersonRef], top_k: int) -> schemas.Face:
+    """One face as the API shows it; somebody erased since the search is not shown, nor anybody in their place."""
     person = people.get(decision.person_id) if decision.person_id else None
     outcome = "unknown" if decision.outcome == "identified" and person is None else decision.outcome.value
     return schemas.Face(

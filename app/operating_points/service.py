@@ -26,7 +26,5 @@ class OperatingPoints:
 
     def current(self, version: GalleryVersion) -> CurrentPoint:
         """The point for a gallery of this size."""
-        point = operating_point_from_card(
-            self._card, DEFAULT_TARGET_FPIR, version.n_people, version.n_templates
-        )
+        point = operating_point_from_card(self._card, DEFAULT_TARGET_FPIR, version.n_people, version.n_templates)
         return CurrentPoint("card", point.threshold, point.target_fpir)

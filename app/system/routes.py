@@ -47,8 +47,6 @@ def system(inference: InferenceDep, gallery: GalleryDep, database: DatabaseDep, 
             quality_note=card.quality_note,
             limits=card.limits,
         ),
-        gallery=GalleryInfo(
-            n_people=version.n_people, n_templates=version.n_templates, revision=version.revision
-        ),
+        gallery=GalleryInfo(n_people=version.n_people, n_templates=version.n_templates, revision=version.revision),
         database=database.engine.dialect.name,
     )
