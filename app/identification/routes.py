@@ -50,10 +50,12 @@ async def uploaded_image(request: Request) -> bytes:
     """The image, as `image` of a form or as base64 in JSON."""
     if request.headers.get("content-type", "").lower().startswith("application/json"):
         return _from_base64(await request.body())
-    image = (await request.form()).get("image")
-    if not isinstance(image, FormFile):
-        raise ProblemError(422, "fields_invalid", "Send the picture as the form's file `image`, or JSON image_base64.")
-    return await image.read()
+    async with request.form() as form:
+        image = form.get("image")
+        if not isinstance(image, FormFile):
+            detail = "Send the picture as the form's file `image`, or JSON with image_base64."
+            raise ProblemError(422, "fields_invalid", detail)
+        return await image.read()
 
 
 def _identifier(
