@@ -27,6 +27,7 @@ from app.http.idempotency import InFlight
 from app.http.openapi import openapi_schema
 from app.http.request_context import RequestContextMiddleware
 from app.identification.routes import router as identification_router
+from app.inference.images import ImageReader
 from app.inference.local import load_local_inference
 from app.inference.port import Inference
 from app.operating_points.service import OperatingPoints
@@ -117,6 +118,7 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     """Everything that lives as long as the application."""
     app.state.settings = settings
     app.state.database = open_database(settings)
+    app.state.image_reader = ImageReader(settings)
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
     app.state.readiness = {}
     app.state.on_gallery_change = lambda: None

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.errors import FieldError, ProblemError
+from app.inference.images import ImageReader
 from app.inference.port import Inference
-from app.settings import Settings
 from ml.enrolling import Photo, choose_samples
 from ml.errors import ImageError
-from ml.image import decode_image
 from ml.quality import ENROLL_LIMITS
 from ml.types import FloatArray, Sample
 
@@ -46,14 +45,14 @@ class Batch:
     n_images: int
 
 
-def read_photos(uploads: Sequence[Upload], enrolled: FloatArray, inference: Inference, settings: Settings) -> Batch:
+def read_photos(uploads: Sequence[Upload], enrolled: FloatArray, inference: Inference, images: ImageReader) -> Batch:
     """Choose the samples of one person from files of any kind.
 
     Raises:
         ImageError: not one of the files is an image that we accept (the first one's error).
         ProblemError: 422 with the reason of every file when none can be enrolled.
     """
-    numbers, photos, errors = _analyze(uploads, inference, settings)
+    numbers, photos, errors = _analyze(uploads, inference, images)
     if not photos:
         raise next(iter(errors.values()))
     choice = choose_samples(photos, enrolled, ENROLL_LIMITS, inference.card.pair_bounds)
@@ -70,15 +69,13 @@ def read_photos(uploads: Sequence[Upload], enrolled: FloatArray, inference: Infe
 
 
 def _analyze(
-    uploads: Sequence[Upload], inference: Inference, settings: Settings
+    uploads: Sequence[Upload], inference: Inference, images: ImageReader
 ) -> tuple[list[int], list[Photo], dict[int, ImageError]]:
     """One image at a time, so that a call with many large photos never holds more than one of them decoded."""
     numbers, photos, errors = [], [], {}
     for number, upload in enumerate(uploads):
         try:
-            image = decode_image(
-                upload.content, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
-            )
+            image = images.read(upload.content)
         except ImageError as error:
             errors[number] = error
             continue

@@ -14,7 +14,7 @@ from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.dependencies import DatabaseDep, SettingsDep
 from app.http.idempotency import Answer, IdempotencyDep, Store
-from app.inference.dependencies import InferenceDep
+from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.people.schemas import EmployeeCode, Name
 
 router = APIRouter(prefix="/v1", tags=["Enrol"])
@@ -29,6 +29,7 @@ def enroll(
     database: DatabaseDep,
     gallery: GalleryDep,
     inference: InferenceDep,
+    images: ImageReaderDep,
     settings: SettingsDep,
     caller: OperatorDep,
     idempotency: IdempotencyDep,
@@ -46,7 +47,7 @@ def enroll(
     request = EnrollRequest(employee_code, name, has_consent=consent, allows_duplicate=on_duplicate == "allow")
     uploads = _uploads(files, settings.max_enroll_files)
 
-    enroller = Enroller(database, inference, gallery, settings)
+    enroller = Enroller(database, inference, gallery, images, settings)
 
     def attempt(store: Store) -> Answer:
         batch = enroller.read(request, uploads)

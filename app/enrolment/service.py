@@ -17,6 +17,7 @@ from app.errors import ProblemError
 from app.gallery.changes import current_revision, record_additions, record_removals
 from app.gallery.queries import claim_model, encode_embedding, lock_gallery
 from app.gallery.replica import GalleryReplica
+from app.inference.images import ImageReader
 from app.inference.port import Inference
 from app.people import queries as people_queries
 from app.people import schemas as people_schemas
@@ -66,6 +67,7 @@ class Enroller:
     database: Database
     inference: Inference
     gallery: GalleryReplica
+    images: ImageReader
     settings: Settings
 
     def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> Batch:
@@ -76,7 +78,7 @@ class Enroller:
         if person is not None:
             self.gallery.catch_up()
             enrolled = self.gallery.embeddings_of(person.id)
-        return read_photos(uploads, enrolled, self.inference, self.settings)
+        return read_photos(uploads, enrolled, self.inference, self.images)
 
     def store(self, session: Session, request: EnrollRequest, batch: Batch, caller: Principal) -> schemas.Enrolment:
         """Write everything that one call enrols; the caller commits, so it is all there or nothing is."""

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from app.auth.dependencies import CameraDep
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
-from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.dependencies import DatabaseDep
 from app.identification import schemas, service
 from app.identification.service import Identifier, IdentifyOptions
-from app.inference.dependencies import InferenceDep
+from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.operating_points.dependencies import OperatingPointsDep
 from ml.types import Sample
 
@@ -63,9 +63,9 @@ def _identifier(
     inference: InferenceDep,
     gallery: GalleryDep,
     points: OperatingPointsDep,
-    settings: SettingsDep,
+    images: ImageReaderDep,
 ) -> Identifier:
-    return Identifier(database, inference, gallery, points, settings)
+    return Identifier(database, inference, gallery, points, images)
 
 
 ImageDep = Annotated[bytes, Depends(uploaded_image)]

@@ -10,15 +10,14 @@ from app.db.engine import Database
 from app.errors import ProblemError
 from app.gallery.replica import GalleryReplica, GalleryVersion
 from app.identification import queries, schemas
+from app.inference.images import ImageReader
 from app.inference.port import Inference
 from app.operating_points.service import CurrentPoint, OperatingPoints
-from app.settings import Settings
 from ml.decision import decide
 from ml.enrolling import Photo, most_prominent
-from ml.image import decode_image
 from ml.quality import SEARCH_LIMITS, reasons_against
 from ml.scoring import rank_candidates
-from ml.types import Decision, RgbImage, Sample
+from ml.types import Decision, Sample
 
 # The runner-up decides along with the best, so at least this many people are searched for, whatever is shown.
 _MIN_CANDIDATES = 8
@@ -53,12 +52,12 @@ class Identifier:
     inference: Inference
     gallery: GalleryReplica
     points: OperatingPoints
-    settings: Settings
+    images: ImageReader
 
     def identify(self, data: bytes, options: IdentifyOptions) -> Identified:
         """Decide who is in an image; ImageError when the bytes are not one."""
         started = perf_counter()
-        image = self._decode(data)
+        image = self.images.read(data)
         decoded = perf_counter()
         analysis = self.inference.analyze([image])
         samples = analysis.samples[0][: options.max_faces]
@@ -80,9 +79,6 @@ class Identifier:
         first, second = (self._only_face(name, data) for name, data in (("a", a), ("b", b)))
         return float(first.embedding @ second.embedding), first, second
 
-    def _decode(self, data: bytes) -> RgbImage:
-        return decode_image(data, max_bytes=self.settings.max_image_bytes, max_pixels=self.settings.max_image_pixels)
-
     def _search(self, samples: Sequence[Sample], top_k: int) -> tuple[list[Decision], GalleryVersion, CurrentPoint]:
         card = self.inference.card
         probes = np.array([sample.embedding for sample in samples], dtype=np.float32).reshape(len(samples), card.dim)
@@ -93,7 +89,7 @@ class Identifier:
         return decide(ranked, reasons, point.threshold), version, point
 
     def _only_face(self, name: str, data: bytes) -> Sample:
-        image = self._decode(data)
+        image = self.images.read(data)
         samples = self.inference.analyze([image]).samples[0]
         if not samples:
             raise ProblemError(422, "no_face", f"No face was found in image {name}.")

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.inference.images import ImageReader
 from app.inference.port import Inference
 
 
@@ -13,4 +14,10 @@ def _inference(request: Request) -> Inference:
     return inference
 
 
+def _image_reader(request: Request) -> ImageReader:
+    reader: ImageReader = request.app.state.image_reader
+    return reader
+
+
+ImageReaderDep = Annotated[ImageReader, Depends(_image_reader)]
 InferenceDep = Annotated[Inference, Depends(_inference)]

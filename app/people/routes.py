@@ -118,11 +118,17 @@ def get_person(person_id: str, database: DatabaseDep, _caller: OperatorDep) -> s
 
 @router.patch("/{person_id}")
 def update_person(
-    person_id: str, update: schemas.PersonUpdate, database: DatabaseDep, caller: OperatorDep
+    person_id: str,
+    update: schemas.PersonUpdate,
+    database: DatabaseDep,
+    gallery_changed: GalleryChangedDep,
+    caller: OperatorDep,
 ) -> schemas.Person:
-    """Changes the fields that are sent; null empties a field."""
+    """Changes the fields that are sent; null empties a field. Who is not `active` is recognised no more."""
     with database.write() as session:
-        return service.views(session, [service.update(session, person_id, update, caller)])[0]
+        view = service.views(session, [service.update(session, person_id, update, caller)])[0]
+    gallery_changed()
+    return view
 
 
 @router.delete("/{person_id}")

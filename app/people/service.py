@@ -11,7 +11,7 @@ from app.auth.scopes import Principal
 from app.db.tables import Person
 from app.db.types import new_id, utc_now
 from app.errors import ProblemError
-from app.gallery.changes import record_removals
+from app.gallery.changes import record_additions, record_removals
 from app.http.idempotency import forget_answers_about
 from app.people import queries, schemas
 
@@ -34,9 +34,11 @@ def create(session: Session, new: schemas.PersonCreate, caller: Principal) -> Pe
 
 def update(session: Session, person_id: str, update: schemas.PersonUpdate, caller: Principal) -> Person:
     person = get(session, person_id)
-    changes = update.changes
+    changes, was_active = update.changes, person.active
     apply(person, changes)
     _flush(session)
+    if person.active != was_active:
+        _enter_or_leave_gallery(session, person)
     record(session, caller.actor, "person.updated", person.id, {"fields": sorted(changes)})
     return person
 
@@ -68,6 +70,12 @@ def erase(session: Session, person_id: str, caller: Principal) -> schemas.Erasur
         events_anonymised=0,  # no attendance event is stored yet
         gallery_revision=revision,
     )
+
+
+def _enter_or_leave_gallery(session: Session, person: Person) -> None:
+    """Deactivated people keep their templates but are recognised no more."""
+    templates = [(template_id, person.id) for template_id in queries.template_ids(session, person.id)]
+    (record_additions if person.active else record_removals)(session, templates)
 
 
 def views(session: Session, people: Sequence[Person]) -> list[schemas.Person]:

@@ -181,6 +181,20 @@ def test_erasing_a_person_leaves_nothing_of_them(
         assert b"Grace" not in stored
 
 
+def test_somebody_deactivated_is_recognised_no_more_until_they_are_active_again(
+    client: TestClient, operator: Headers
+) -> None:
+    person = enroll(client, operator, "G1", photos.grace(), name="Grace").json()["person"]
+
+    def outcome_when(active: bool) -> str:
+        client.patch(f"/v1/people/{person['id']}", json={"active": active}, headers=operator)
+        found = client.post("/v1/identify", files={"image": photos.grace(variant=1)}, headers=operator).json()
+        return str(found["faces"][0]["outcome"])
+
+    assert outcome_when(active=False) == "unknown"
+    assert outcome_when(active=True) == "identified"
+
+
 def test_a_full_person_takes_no_more(client: TestClient, operator: Headers, app: FastAPI) -> None:
     app.state.settings = app.state.settings.model_copy(update={"templates_per_person_max": 1})
     answer = enroll(client, operator, "G1", photos.grace(), photos.grace(variant=1), name="Grace")
