@@ -27,7 +27,7 @@ ARCFACE_TEMPLATE: Landmarks = (
 ARCFACE_CHIP_SIZE_PX = 112
 
 # Weights chosen on the development photos (see ScoreRule); the floor is what the best of ten strangers reaches. Bounds:
-# below the first lie 0.9 % of 7 094 mated pairs and 97 % of 400 000 non-mated ones; above the second 0.3 % of the latter.
+# below the first lie 0.9 % of 7 094 mated pairs and 97 % of 400 000 non-mated ones, above the second 0.3 % of those.
 DLIB_SCORING = ScoringFacts(
     rule=ScoreRule(centroid_weight=2 / 3, runner_up_weight=0.5, runner_up_floor=0.88),
     bounds=PairBounds(different=0.90, same=0.92),
