@@ -14,9 +14,10 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from ml.errors import ImageError, ModelError
+from ml.errors import ImageError, ModelError, VideoError
 
 MEDIA_TYPE = "application/problem+json"
 # How soon a caller may try again when something outside the request was in the way.
@@ -28,6 +29,14 @@ IMAGE_STATUS = {
     "image_truncated": 400,
     "image_too_large": 413,
     "image_type_unsupported": 415,
+}
+VIDEO_STATUS = {
+    "video_empty": 400,
+    "video_invalid": 400,
+    "video_truncated": 400,
+    "video_no_frames": 400,
+    "video_too_large": 413,
+    "video_type_unsupported": 415,
 }
 HTTP_CODES = {400: "body_invalid", 404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 HTTP_DETAILS = {
@@ -106,6 +115,10 @@ def _own(exc: Any) -> ProblemError:
     return problem
 
 
+def _video(exc: VideoError) -> ProblemError:
+    return ProblemError(VIDEO_STATUS.get(exc.code, 400), exc.code, str(exc))
+
+
 def _image(exc: Any) -> ProblemError:
     return ProblemError(IMAGE_STATUS.get(exc.code, 400), exc.code, str(exc))
 
@@ -128,6 +141,10 @@ def _database(_exc: Any) -> ProblemError:
     return ProblemError(503, "database_unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def _gone(_exc: Any) -> ProblemError:
+    return ProblemError(400, "client_disconnected", "The connection ended before the request was complete.")
+
+
 def _http(exc: Any) -> ProblemError:
     if isinstance(exc.__context__, MultiPartException):
         return ProblemError(400, "multipart_invalid", f"The multipart body cannot be read: {exc.detail}")
@@ -139,9 +156,11 @@ def _http(exc: Any) -> ProblemError:
 TABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], ProblemError]], ...] = (
     (ProblemError, _own),
     (ImageError, _image),
+    (VideoError, _video),
     (ModelError, _model),
     (RequestValidationError, _fields),
     (DataError, _stored_value),
     ((OperationalError, InterfaceError, PoolTimeoutError), _database),
+    (ClientDisconnect, _gone),  # nobody reads the answer; this keeps it from being logged as our failure
     (HTTPException, _http),
 )

@@ -18,11 +18,16 @@ from app.audit.routes import router as audit_router
 from app.auth.middleware import AuthenticationMiddleware
 from app.db.engine import open_database
 from app.db.migrate import upgrade
+from app.decisions.log import DecisionLog
+from app.decisions.routes import router as decisions_router
 from app.enrolment.routes import router as enrolment_router
+from app.enrolment.sweeper import UploadSweeper
+from app.enrolment.uploads import Uploads
 from app.errors import problem_for, problem_response
 from app.gallery.replica import GalleryReplica
 from app.health.routes import router as health_router
 from app.http.body_limit import BodyLimitMiddleware, BodyLimits
+from app.http.docs import add_reference
 from app.http.idempotency import InFlight
 from app.http.openapi import openapi_schema
 from app.http.request_context import RequestContextMiddleware
@@ -30,7 +35,12 @@ from app.identification.routes import router as identification_router
 from app.inference.images import ImageReader
 from app.inference.local import load_local_inference
 from app.inference.port import Inference
-from app.operating_points.service import OperatingPoints
+from app.jobs.routes import router as jobs_router
+from app.operating_points.calibrator import Calibrator
+from app.operating_points.current import PointInForce
+from app.operating_points.recalibrator import Recalibrator
+from app.operating_points.routes import router as operating_points_router
+from app.operating_points.service import ensure_point
 from app.people.routes import router as people_router
 from app.settings import Settings
 from app.system.routes import router as system_router
@@ -39,6 +49,9 @@ ROUTERS = (
     people_router,
     enrolment_router,
     identification_router,
+    decisions_router,
+    operating_points_router,
+    jobs_router,
     system_router,
     audit_router,
     health_router,
@@ -57,6 +70,8 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
         title="Rollcall",
         version=__version__,
         description=DESCRIPTION,
+        docs_url=None,  # FastAPI's own pages fetch their scripts from other people's servers
+        redoc_url=None,
         lifespan=lifespan,
         middleware=middleware(settings),
         exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
@@ -65,6 +80,7 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
     app.state.inference = inference
     for router in ROUTERS:
         app.include_router(router)
+    add_reference(app)
     app.openapi = partial(openapi_schema, app)  # type: ignore[method-assign]
     return app
 
@@ -72,25 +88,40 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Makes everything ready before the first request and puts it away after the last."""
-    await run_in_threadpool(_start, app)
+    await run_in_threadpool(prepare, app)
     try:
         yield
     finally:
         await run_in_threadpool(_stop, app)
 
 
-def _start(app: FastAPI) -> None:
+def prepare(app: FastAPI) -> None:
+    """Migrates, loads and builds what requests need, unless that is done already.
+
+    `rollcall serve` calls it before the lifespan does, because the server would bury an error there in its own stack.
+    """
     state = app.state
+    if state.is_prepared:
+        return
     upgrade(state.database.engine)
     state.inference = state.inference or load_local_inference(state.settings)
     state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
     state.gallery.start()
-    state.operating_points = OperatingPoints(state.inference.card)
+    state.calibrator = Calibrator(state.database, state.gallery, state.inference.card)
+    ensure_point(state.database, state.calibrator)
+    state.recalibrator = Recalibrator(state.database, state.gallery, state.calibrator)
+    state.recalibrator.start()
+    state.sweeper = UploadSweeper(state.database, state.uploads, keep_uploads=state.settings.keep_uploads)
+    state.sweeper.start()
     state.on_gallery_change = state.gallery.catch_up
     state.readiness["gallery"] = lambda: None if state.gallery.is_loaded else "The gallery is being loaded."
+    state.is_prepared = True
 
 
 def _stop(app: FastAPI) -> None:
+    app.state.is_prepared = False
+    app.state.sweeper.stop()
+    app.state.recalibrator.stop()
     app.state.gallery.stop()
     app.state.database.dispose()
 
@@ -102,6 +133,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         timeout_s=settings.body_timeout_s,
         bytes_by_path={
             "/v1/enroll": settings.max_enroll_bytes,
+            "/v1/identify/video": settings.max_video_bytes + FORM_OVERHEAD_BYTES,
             # Base64 takes four bytes for three; two pictures are compared.
             "/v1/identify": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
             "/v1/compare": 2 * settings.max_image_bytes + FORM_OVERHEAD_BYTES,
@@ -118,9 +150,13 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     """Everything that lives as long as the application."""
     app.state.settings = settings
     app.state.database = open_database(settings)
+    app.state.uploads = Uploads(settings.uploads_path)
     app.state.image_reader = ImageReader(settings)
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
+    app.state.point_in_force = PointInForce(app.state.database)
+    app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
     app.state.readiness = {}
+    app.state.is_prepared = False
     app.state.on_gallery_change = lambda: None
 
 

@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     max_enroll_files: int = Field(50, ge=1, description="Most files in one enrolment request.")
     max_import_rows: int = Field(10_000, ge=1, description="Most rows in one CSV import of people.")
     templates_per_person_max: int = Field(50, ge=1, description="Most templates kept for one person.")
+    max_video_bytes: int = Field(200_000_000, ge=1, description="Largest video accepted.")
+    max_video_seconds: float = Field(900.0, gt=0, description="Longest video accepted, in seconds.")
+    templates_per_clip_max: int = Field(12, ge=1, description="Most templates taken from one video.")
+    keep_uploads: bool = Field(
+        False, description="Keep uploaded videos under `<data_dir>/uploads` until their enrolment is deleted."
+    )
     body_timeout_s: float = Field(
         30.0, gt=0, description="Longest silence, in seconds, while a request's body is being received."
     )
@@ -49,8 +55,30 @@ class Settings(BaseSettings):
         48, ge=1, description="How long the first answer to an `Idempotency-Key` is kept for replay."
     )
 
+    decision_retention_days: int = Field(
+        7, ge=0, description="How long decisions are kept, without images, for previews and feedback; 0 keeps none."
+    )
+
+    workers: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Processes for long jobs beside `rollcall serve`; 0: run `rollcall worker` yourself.",
+    )
+    worker_timeout_s: float = Field(
+        15.0,
+        ge=1,
+        description="Silence, in seconds, after which a worker counts as dead and others do its jobs.",
+    )
+    job_retention_days: int = Field(30, ge=1, description="How long finished jobs are listed.")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event logged.")
     log_json: bool = Field(False, description="One JSON object per log line instead of readable text.")
+
+    @property
+    def uploads_path(self) -> Path:
+        """Folder of videos that wait for their job; every machine that runs jobs must see the same one."""
+        return self.data_dir / "uploads"
 
     @property
     def models_path(self) -> Path:

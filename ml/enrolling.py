@@ -14,7 +14,7 @@ _CENTRE_BELL_WIDTH = 0.25
 # A second face this prominent, or about as large, makes a photo ambiguous (1 and 3 % of those photos).
 _RIVAL_PROMINENCE = 0.4
 _RIVAL_SIZE = 0.9
-# Two photos of one call with a cosine above this are the same picture.
+# Two photos with a cosine above this are the same picture, be it sent twice in one call or in two.
 _SAME_PICTURE = 0.9995
 
 
@@ -58,7 +58,7 @@ def choose_samples(photos: Sequence[Photo], enrolled: FloatArray, limits: Qualit
             rejected[number] = against[0]
         else:
             (ambiguous if has_rival else clear)[number] = sample
-    clear, same_again = _without_repeats(clear)
+    clear, same_again = _without_repeats(clear, enrolled)
     clear, conflicting = _of_one_person(clear, enrolled, bounds)
     supported = {n: s for n, s in ambiguous.items() if _nearest(s, _stack(clear, enrolled)) >= bounds.same}
     rejected |= dict.fromkeys(same_again, Reason.DUPLICATE_FRAME) | dict.fromkeys(conflicting, Reason.IDENTITY_CONFLICT)
@@ -74,17 +74,17 @@ def fuse(embeddings: FloatArray) -> FloatArray:
 
 def most_prominent(photo: Photo) -> Sample:
     """The face that a photo with at least one is most likely about: large and near the middle."""
-    return max(photo.samples, key=lambda sample: _prominence(sample, photo.size_wh))
+    return max(photo.samples, key=lambda sample: prominence(sample, photo.size_wh))
 
 
 def _main_face(photo: Photo) -> tuple[Sample, bool] | None:
     """The most prominent face, and whether another one might be meant."""
     if not photo.samples:
         return None
-    prominence = [_prominence(sample, photo.size_wh) for sample in photo.samples]
-    main = int(np.argmax(prominence))
+    shares = [prominence(sample, photo.size_wh) for sample in photo.samples]
+    main = int(np.argmax(shares))
     rivals = [
-        prominence[i] > _RIVAL_PROMINENCE * prominence[main]
+        shares[i] > _RIVAL_PROMINENCE * shares[main]
         or sample.quality.size_px > _RIVAL_SIZE * photo.samples[main].quality.size_px
         for i, sample in enumerate(photo.samples)
         if i != main
@@ -92,17 +92,18 @@ def _main_face(photo: Photo) -> tuple[Sample, bool] | None:
     return photo.samples[main], any(rivals)
 
 
-def _prominence(sample: Sample, size_wh: tuple[int, int]) -> float:
+def prominence(sample: Sample, size_wh: tuple[int, int]) -> float:
+    """How likely a face is the one that a picture is of: its area in px of a picture `size_wh`, less off its centre."""
     x1, y1, x2, y2 = (float(v) for v in sample.face.box_xyxy)
     width, height = size_wh
     off_centre = np.hypot((x1 + x2 - width) / 2, (y1 + y2 - height) / 2) / np.sqrt(width * height)
     return float((x2 - x1) * (y2 - y1) * np.exp(-((off_centre / _CENTRE_BELL_WIDTH) ** 2)))
 
 
-def _without_repeats(samples: dict[int, Sample]) -> tuple[dict[int, Sample], list[int]]:
+def _without_repeats(samples: dict[int, Sample], enrolled: FloatArray) -> tuple[dict[int, Sample], list[int]]:
     kept: dict[int, Sample] = {}
     for number, sample in samples.items():
-        if not kept or _nearest(sample, _stack(kept, None)) < _SAME_PICTURE:
+        if _nearest(sample, _stack(kept, enrolled)) < _SAME_PICTURE:
             kept[number] = sample
     return kept, [n for n in samples if n not in kept]
 

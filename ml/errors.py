@@ -2,8 +2,11 @@
 
     MlError
     ├── ImageError     the bytes are not a picture that we accept          (.code)
+    ├── VideoError     the file is not a video that we accept              (.code)
     ├── ModelError     a network, its file or its device cannot be used
-    └── GalleryError   what was asked of the gallery would corrupt it
+    ├── GalleryError   what was asked of the gallery would corrupt it
+    ├── MetricsError   a table of searches that no rate can be made of    (also a ValueError)
+    └── ProtocolError  a folder of photos that cannot be evaluated        (also a ValueError)
 
 Results that happen on a good day (no face found, a stranger, a blurred face) are values, never exceptions.
 Every message says what to do next, because it reaches the person who caused it.
@@ -18,6 +21,18 @@ class ImageError(MlError):
     """Bytes that cannot become an image.
 
     `code` is one of `image_empty`, `image_invalid`, `image_truncated`, `image_too_large`, `image_type_unsupported`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class VideoError(MlError):
+    """A file that cannot become a sequence of frames.
+
+    `code` is one of `video_empty`, `video_invalid`, `video_truncated`, `video_too_large`, `video_type_unsupported`,
+    `video_no_frames`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -32,6 +32,10 @@ _CROPS_PER_BATCH: Final = 512  # bounds memory: 512 crops of 48 px take some 0.2
 _PNET_PIXELS_PER_BATCH: Final = 4_000_000  # bounds memory: some 0.4 GB inside P-Net
 _MAX_SIDE_PX: Final = 4096  # bounds memory and time
 _PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 12 bytes of running sums a pixel, 0.2 GB
+# Bound time: a picture made of thousands of faces would keep R-Net and O-Net busy for a minute. A crowd gives
+# some ten proposals for each face that is there.
+_MOST_PROPOSALS: Final = 4000
+_MOST_REFINED: Final = 1000
 
 
 class MtcnnDetector:
@@ -101,7 +105,7 @@ class MtcnnDetector:
             for scale in pyramid_scales(size_hw, self._min_face_px, self._factor):
                 parts += self._propose_at(sums, members, scale)
         proposals = Candidates.cat(parts)
-        proposals = proposals.take(suppress(proposals, _IOU_ACROSS_SCALES))
+        proposals = proposals.take(suppress(proposals, _IOU_ACROSS_SCALES)).first(_MOST_PROPOSALS)
         return proposals.moved(square(shifted(proposals.boxes, proposals.shifts, extra=0)))
 
     def _propose_at(self, sums: RunningSums, members: list[int], scale: float) -> "Iterator[Candidates]":
@@ -118,7 +122,7 @@ class MtcnnDetector:
         proposals, (shifts, scores) = self._look(self._rnet, (4, 2), sums, proposals, _RNET_PX)
         judged = Candidates(proposals.boxes, scores[:, 1], shifts, proposals.owners)
         judged = judged.take(judged.scores > self._thresholds[1])
-        judged = judged.take(suppress(judged, _IOU_ACROSS_SCALES))
+        judged = judged.take(suppress(judged, _IOU_ACROSS_SCALES)).first(_MOST_REFINED)
         return judged.moved(square(shifted(judged.boxes, judged.shifts, extra=1)))
 
     def _finish(
@@ -176,6 +180,16 @@ class Candidates:
     def take(self, which: Tensor) -> "Candidates":
         """Those at the given indices, in that order, or where a mask is true."""
         return Candidates(self.boxes[which], self.scores[which], self.shifts[which], self.owners[which])
+
+    def first(self, n: int) -> "Candidates":
+        """The first `n` of each image."""
+        if len(self.owners) <= n:
+            return self
+        by_owner = self.owners.argsort(stable=True)
+        n_of = self.owners.bincount()
+        before = n_of.cumsum(0) - n_of
+        places = torch.arange(len(by_owner), device=by_owner.device) - before[self.owners[by_owner]]
+        return self.take(by_owner[places < n].sort().values)
 
     def moved(self, boxes: Tensor) -> "Candidates":
         """The same with other boxes."""

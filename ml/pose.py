@@ -4,6 +4,12 @@ import numpy as np
 
 from ml.types import FloatArray, Pose
 
+POSES = ("frontal", "left", "right", "up", "down")
+"""The poses that enrolling wants, as the REST contract names them. Left and right are those of the picture: whose left
+that is depends on whether the camera mirrors, which nothing in a picture tells."""
+# Turned less than this, a face counts as frontal. Within what the quality gate accepts, so that every pose can be had.
+FRONTAL_WITHIN_DEG = 15.0
+
 # A mean face in units of the distance between the eyes; x right, y down, z towards the camera, in landmark order.
 # x and y are the mean MTCNN landmarks of 2 485 near-frontal photos, so that the average face of a photo archive is
 # "0, 0, 0"; z is anatomy (the nose tip stands about 0.4 eye distances before the eyes, the mouth slightly).
@@ -41,3 +47,27 @@ def estimate_pose(landmarks: FloatArray) -> Pose:
     pitch = np.arctan2(forward[1], forward[2])
     roll = np.arctan2(down[0], right[0])
     return Pose(*(round(float(np.degrees(angle)), 1) for angle in (yaw, pitch, roll)))
+
+
+def poses_shown(pose: Pose) -> tuple[str, ...]:
+    """Name the `POSES` that a face counts for: "frontal" alone, or one or two of the others."""
+    turned = {
+        "left": pose.yaw_deg <= -FRONTAL_WITHIN_DEG,
+        "right": pose.yaw_deg >= FRONTAL_WITHIN_DEG,
+        "up": pose.pitch_deg >= FRONTAL_WITHIN_DEG,
+        "down": pose.pitch_deg <= -FRONTAL_WITHIN_DEG,
+    }
+    return tuple(name for name, is_shown in turned.items() if is_shown) or ("frontal",)
+
+
+def main_pose(pose: Pose) -> str:
+    """Name the one of `POSES` that a face shows most: of two, the one it is turned further to."""
+    shown = poses_shown(pose)
+    if len(shown) == 1:
+        return shown[0]
+    return shown[0] if abs(pose.yaw_deg) >= abs(pose.pitch_deg) else shown[1]
+
+
+def angle_between(a: Pose, b: Pose) -> float:
+    """How far the head turned from one pose to the other, degrees of yaw and pitch; leaning does not count."""
+    return float(np.hypot(a.yaw_deg - b.yaw_deg, a.pitch_deg - b.pitch_deg))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from ml.types import FloatArray
 
@@ -31,17 +33,22 @@ class ScorePrior:
     def threshold(self, target_fpir: float, n_people: int) -> float:
         """The score that a share `target_fpir` of strangers is expected to reach in a gallery of `n_people`."""
         levels, scores = self._row(self.fpir_levels, self.non_mated, n_people)
-        return _interpolate(-_z(target_fpir), -_zs(levels), scores)
+        return float(_interpolate(-_z(target_fpir), -_zs(levels), scores))
+
+    def thresholds(self, levels: NDArray[np.float64], n_people: int) -> FloatArray:
+        """`threshold` for many targets at once."""
+        known, scores = self._row(self.fpir_levels, self.non_mated, n_people)
+        return np.asarray(_interpolate(-_zs(levels), -_zs(known), scores), dtype=np.float32)
 
     def fpir(self, threshold: float, n_people: int) -> float:
         """Expected share of strangers at or above `threshold`; 0..1."""
         levels, scores = self._row(self.fpir_levels, self.non_mated, n_people)
-        return 1.0 - _NORMAL.cdf(_interpolate(threshold, scores, -_zs(levels)))
+        return 1.0 - _NORMAL.cdf(float(_interpolate(threshold, scores, -_zs(levels))))
 
     def fnir(self, threshold: float, n_people: int) -> float:
         """Expected share of enrolled people's probes below `threshold`, or not at rank 1; 0..1."""
         levels, scores = self._row(self.fnir_levels, self.mated, n_people)
-        return _NORMAL.cdf(_interpolate(threshold, scores, _zs(levels)))
+        return _NORMAL.cdf(float(_interpolate(threshold, scores, _zs(levels))))
 
     def _row(
         self, levels: tuple[float, ...], table: tuple[tuple[float, ...], ...], n_people: int
@@ -58,18 +65,19 @@ def _z(level: float) -> float:
     return _NORMAL.inv_cdf(min(max(level, 1e-9), 1 - 1e-9))
 
 
-def _zs(levels: FloatArray) -> FloatArray:
-    return np.array([_z(float(level)) for level in levels], dtype=np.float32)
+def _zs(levels: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(ndtri(np.clip(levels, 1e-9, 1 - 1e-9)), dtype=np.float64)
 
 
-def _interpolate(x: float, known: FloatArray, values: FloatArray) -> float:
+def _interpolate(x: ArrayLike, known: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
     """Piecewise linear through points of rising `known`, going on straight along the outermost pieces.
 
     Quantiles against normal quantiles are nearly straight lines, so this also reads sensibly beyond the table.
     """
-    i = int(np.clip(np.searchsorted(known, x) - 1, 0, len(known) - 2))
-    slope = (values[i + 1] - values[i]) / max(float(known[i + 1] - known[i]), 1e-9)
-    return float(values[i] + slope * (x - known[i]))
+    xs, ys, wanted = (np.asarray(each, dtype=np.float64) for each in (known, values, x))
+    i = np.clip(np.searchsorted(xs, wanted) - 1, 0, len(xs) - 2)
+    slope = (ys[i + 1] - ys[i]) / np.maximum(xs[i + 1] - xs[i], 1e-9)
+    return np.asarray(ys[i] + slope * (wanted - xs[i]), dtype=np.float64)
 
 
 # Measured on the development half of Labeled Faces in the Wild, photos aligned on MTCNN's landmarks, embeddings

@@ -49,6 +49,10 @@ def require_scope(needed: Scope | str) -> Callable[[Principal], Principal]:
     return check
 
 
-CameraDep = Annotated[Principal, Depends(require_scope(Scope.CAMERA))]
-OperatorDep = Annotated[Principal, Depends(require_scope(Scope.OPERATOR))]
+# In a route's `dependencies`, for whoever must be refused before anything else is looked at.
+CAMERA = Depends(require_scope(Scope.CAMERA))
+OPERATOR = Depends(require_scope(Scope.OPERATOR))
+
+CameraDep = Annotated[Principal, CAMERA]
+OperatorDep = Annotated[Principal, OPERATOR]
 AdminDep = Annotated[Principal, Depends(require_scope(Scope.ADMIN))]

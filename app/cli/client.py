@@ -38,8 +38,8 @@ class RefusedError(ServiceError):
     """An answer with a problem: `code` as in the API, `problem` the whole of it."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(f"{problem.get('code', 'error')}: {problem.get('detail', 'no detail')}")
         self.code = str(problem.get("code", ""))
+        super().__init__(f"{self.code or 'error'}: {_told(problem)}")
         self.problem = problem
 
 
@@ -58,6 +58,12 @@ class Client:
 
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._call("PUT", path, json=body)
+
+    def post_json(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._call("POST", path, json=body)
 
     def post_files(self, path: str, fields: dict[str, str], files: Sequence[tuple[str, Path]]) -> Any:
         """POST a form with files; each is `(field, path)`."""
@@ -94,11 +100,23 @@ def open_client(url: str, key: str | None, scope: Scope) -> Iterator[Client]:
             client.close()
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is one to open; opening would make an empty one where none is."""
+    return settings.database_url is not None or (settings.data_dir / "rollcall.sqlite3").exists()
+
+
+def _told(problem: dict[str, Any]) -> str:
+    """The detail; of wrong fields which and why, because the detail only says to look there."""
+    if problem.get("code") == "fields_invalid" and problem.get("errors"):
+        return "; ".join(f"{error['loc'][-1]}: {error['msg']}" for error in problem["errors"])
+    return str(problem.get("detail", "no detail"))
+
+
 @contextmanager
 def _borrowed_key(scope: Scope) -> Iterator[str]:
     """Whoever may write the database file is an administrator anyway; the key only lives for one command."""
     settings = Settings()
-    if settings.database_url is None and not (settings.data_dir / "rollcall.sqlite3").exists():
+    if not has_database(settings):
         raise ServiceError(
             f"no key given, and there is no database in {settings.data_dir}: start `rollcall serve` here first, or "
             "set ROLLCALL_API_KEY"

@@ -23,6 +23,7 @@ class Summary:
 
     n_people: int = 0
     n_templates: int = 0
+    n_known: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -50,7 +51,7 @@ def enroll(
         for person in track(people, description="Enrolling", console=Console(stderr=True)):
             _enroll_person(client, person, consent, summary)
     _report(console, summary)
-    if not summary.n_people:
+    if not summary.n_people + summary.n_known:
         raise typer.Exit(1)
 
 
@@ -66,15 +67,27 @@ def _enroll_person(client: Client, folder: Path, consent: bool, summary: Summary
     try:
         enrolment = client.post_files("/v1/enroll", fields, [("files", path) for path in photos_in(folder)])
     except RefusedError as refusal:
-        summary.refused.append((folder.name, str(refusal)))
+        if _is_known(refusal):
+            summary.n_known += 1
+        else:
+            summary.refused.append((folder.name, str(refusal)))
         return
     summary.n_people += 1
     summary.n_templates += len(enrolment["templates"])
     summary.reasons.update(rejection["reason"] for rejection in enrolment["rejected"])
 
 
+def _is_known(refusal: RefusedError) -> bool:
+    """Whether nothing was left to enrol because the good photos are enrolled already."""
+    reasons = {error["msg"].partition(":")[0] for error in refusal.problem.get("errors") or []}
+    # Of photos that contradict each other none is kept; only then can a repeat be one of this call.
+    return "duplicate_frame" in reasons and "identity_conflict" not in reasons
+
+
 def _report(console: Console, summary: Summary) -> None:
     console.print(f"Enrolled {summary.n_people} people with {summary.n_templates} photos.")
+    if summary.n_known:
+        console.print(f"Nothing new for {summary.n_known} people: their photos are enrolled already.")
     if summary.reasons:
         left_out = ", ".join(f"{reason} {n}" for reason, n in summary.reasons.most_common())
         console.print(f"Photos left out: {left_out}.")

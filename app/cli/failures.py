@@ -5,6 +5,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import typer
+from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
@@ -23,7 +24,7 @@ def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (MlError, ServiceError, ValueError, OSError, DBAPIError) as error:
+        except (MlError, ServiceError, ValueError, OSError, DBAPIError, CommandError) as error:
             typer.secho(f"rollcall: {_message(error)}", err=True, fg=typer.colors.RED)
             raise typer.Exit(1) from None
         except ProblemError as error:
@@ -38,5 +39,10 @@ def _message(error: Exception) -> str:
         wrong = (f"ROLLCALL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"])
         return "; ".join(wrong)
     if isinstance(error, DBAPIError):
-        return f"the database cannot be used: {str(error.orig).splitlines()[0]}"
+        reason = str(error.orig).splitlines()[0]
+        return f"the database cannot be used: {reason}; check ROLLCALL_DATABASE_URL, or ROLLCALL_DATA_DIR without one"
+    if isinstance(error, CommandError):
+        return f"the database is from a newer release; start that one ({error})"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -7,10 +7,13 @@ import typer
 from app import __version__
 from app.cli.demo import demo
 from app.cli.enroll import enroll
+from app.cli.evaluate import evaluate
 from app.cli.identify import identify
 from app.cli.keys import app as keys_app
 from app.cli.models import app as models_app
 from app.cli.serve import serve
+from app.cli.threshold import app as threshold_app
+from app.cli.worker import worker
 
 app = typer.Typer(
     name="rollcall",
@@ -38,8 +41,11 @@ def _options(
 
 
 app.command("serve")(serve)
+app.command("worker")(worker)
 app.command("enroll")(enroll)
 app.command("identify")(identify)
 app.command("demo")(demo)
+app.command("evaluate")(evaluate)
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
+app.add_typer(threshold_app, name="threshold")

@@ -44,13 +44,14 @@ def pull(
     card = find_card(name)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(card.name, total=None)
-        path = pull_weights(
+        pulled = pull_weights(
             card,
             Settings().models_path,
             from_file=from_file,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    typer.echo(f"{card.name} is ready: {path}")
+    checked = "" if pulled.is_checked else ", its publisher names none to compare with"
+    typer.echo(f"{card.name} is ready: {pulled.path} (sha256 {pulled.sha256}{checked})")
 
 
 def _in_use(card: ModelCard, settings: Settings) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
@@ -15,6 +16,8 @@ WRITES = "rollcall_writes"
 BUSY_TIMEOUT_S = 30.0
 # How long a request waits for a free connection before it fails.
 POOL_TIMEOUT_S = 10.0
+
+_WRONG_URL = "ROLLCALL_DATABASE_URL must be postgresql://… or sqlite:///<file>"
 
 
 class Database:
@@ -50,12 +53,15 @@ def database_url(settings: Settings) -> URL:
     """Where the data is; a plain `postgresql://` gets the driver that is installed."""
     if settings.database_url is None:
         return URL.create("sqlite", database=str(settings.data_dir / "rollcall.sqlite3"))
-    url = make_url(settings.database_url.get_secret_value())
+    try:
+        url = make_url(settings.database_url.get_secret_value())
+    except ArgumentError:
+        raise ValueError(_WRONG_URL) from None
     if url.get_backend_name() in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
         return url
-    raise ValueError("ROLLCALL_DATABASE_URL must be postgresql://… or sqlite:///<file>")
+    raise ValueError(_WRONG_URL)
 
 
 def open_database(settings: Settings) -> Database:

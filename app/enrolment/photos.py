@@ -23,7 +23,7 @@ ADVICE = {
     "occluded": "The face is covered.",
     "low_detection_score": "The detector is not sure that this is a face. Use a clearer photo.",
     "identity_conflict": "This does not look like the same person as the other photos.",
-    "duplicate_frame": "This is the same picture as another one.",
+    "duplicate_frame": "This is the same picture as another one, of this call or of an earlier one.",
 }
 
 

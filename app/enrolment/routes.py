@@ -3,30 +3,42 @@
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, Depends, File, Form, UploadFile
 from starlette.responses import Response
 
-from app.auth.dependencies import OperatorDep
+from app.auth.dependencies import OPERATOR, OperatorDep
 from app.enrolment import schemas, service
+from app.enrolment.dependencies import UploadsDep
 from app.enrolment.photos import Upload
 from app.enrolment.service import Enroller, EnrollRequest
+from app.enrolment.videos import Clip, VideoIntake
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
+from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
 from app.http.dependencies import DatabaseDep, SettingsDep
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.people.schemas import EmployeeCode, Name
+from ml.video import HEAD_BYTES, is_video
 
 router = APIRouter(prefix="/v1", tags=["Enrol"])
 
 _FILE_NAME_CHARS = 120
+_SEND_PHOTOS = "Send a multipart/form-data form with employee_code, name and the photos, or one video, as `files`."
 
 
-@router.post("/enroll", status_code=201, response_model=schemas.Enrolment)
+@router.post(
+    "/enroll",
+    status_code=201,
+    response_model=schemas.Enrolment,
+    responses={202: {"model": schemas.Enrolment}},
+    dependencies=[OPERATOR, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_PHOTOS))],
+)
 def enroll(
     employee_code: Annotated[EmployeeCode, Form(description="Whose face this is.")],
-    files: Annotated[list[UploadFile], File(description="Photos of this person.")],
+    files: Annotated[list[UploadFile], File(description="Photos of this person, or one video.")],
     database: DatabaseDep,
+    uploads: UploadsDep,
     gallery: GalleryDep,
     inference: InferenceDep,
     images: ImageReaderDep,
@@ -39,18 +51,24 @@ def enroll(
         Literal["refuse", "allow"], Form(description="What to do when the face already belongs to somebody else.")
     ] = "refuse",
 ) -> Response:
-    """Enrols a person from one or more photos (JPEG, PNG, WebP).
+    """Enrols a person from one or more photos (JPEG, PNG, WebP), or from one video (MP4, MOV, AVI, WebM, GIF).
 
-    Every file is judged by itself: good ones are kept, the others are listed in `rejected` with a reason. The person
-    is added when the employee_code is new. What is answered is stored and found by the next search.
+    Photos: every file is judged by itself: good ones are kept, the others are listed in `rejected` with a reason. What
+    is answered is stored and found by the next search.
+
+    A video of one person turning the head, ten seconds or so, is answered at once with 202 and read by a job: ask for
+    `Location` until `status` is `done` or `failed`. The person is added when the employee_code is new.
     """
     request = EnrollRequest(employee_code, name, has_consent=consent, allows_duplicate=on_duplicate == "allow")
-    uploads = _uploads(files, settings.max_enroll_files)
-
+    clip = _clip(files)
+    if clip is not None:
+        intake = VideoIntake(database, uploads, settings)
+        return idempotency.run(lambda store: intake.take(request, clip, caller, store))
+    photos = _photos(files, settings.max_enroll_files)
     enroller = Enroller(database, inference, gallery, images, settings)
 
     def attempt(store: Store) -> Answer:
-        batch = enroller.read(request, uploads)
+        batch = enroller.read(request, photos)
         with database.write() as session:
             enrolment = enroller.store(session, request, batch, caller)
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
@@ -79,7 +97,21 @@ def remove_enrolment(
     return receipt
 
 
-def _uploads(files: list[UploadFile], max_files: int) -> list[Upload]:
+def _clip(files: list[UploadFile]) -> Clip | None:
+    """The video, if that is what was sent."""
+    videos = [file for file in files if is_video(_head(file))]
+    if videos and len(files) > 1:
+        raise ProblemError(422, "one_video_alone", "Send one video, or photos, but not several videos or both at once.")
+    return Clip(_display_name(videos[0].filename), videos[0].file) if videos else None
+
+
+def _head(file: UploadFile) -> bytes:
+    head = file.file.read(HEAD_BYTES)
+    file.file.seek(0)
+    return head
+
+
+def _photos(files: list[UploadFile], max_files: int) -> list[Upload]:
     if len(files) > max_files:
         raise ProblemError(413, "too_many_files", f"Send at most {max_files} files in one call.")
     return [Upload(_display_name(file.filename), file.file.read()) for file in files]

@@ -4,7 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.identification.schemas import PersonRef
 from app.people.schemas import Coverage, Person
+
+EnrolmentStatus = Literal["queued", "running", "done", "failed"]
 
 
 class Pose(BaseModel):
@@ -45,15 +48,18 @@ class Enrolment(BaseModel):
     id: str
     person: Person
     kind: Literal["images", "video"]
-    status: Literal["queued", "running", "done", "failed"]
-    progress: float
+    status: EnrolmentStatus
+    progress: float = Field(description="0 to 1.")
+    message: str | None = Field(description="What a video's job is doing.")
+    job_id: str | None = Field(description="The job that reads a video; see `/v1/jobs`.")
     frames_read: int
     faces_seen: int
     templates: list[Template]
     rejected: list[Rejection]
     coverage: Coverage
     warnings: list[str]
-    error: str | None
+    error: str | None = Field(description="Why nothing was enrolled: a stable word, a colon, and what to do.")
+    duplicate_of: PersonRef | None = Field(description="With `duplicate_person`: whose face it is.")
     gallery_revision: int
 
 

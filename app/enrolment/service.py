@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -13,19 +14,25 @@ from app.db.tables import Enrolment, Person, Template
 from app.db.types import new_id, utc_now
 from app.enrolment import queries, schemas
 from app.enrolment.photos import Batch, Upload, read_photos
+from app.enrolment.schemas import EnrolmentStatus
 from app.errors import ProblemError
 from app.gallery.changes import current_revision, record_additions, record_removals
 from app.gallery.queries import claim_model, encode_embedding, lock_gallery
 from app.gallery.replica import GalleryReplica
+from app.identification.queries import person_refs
+from app.identification.schemas import PersonRef
 from app.inference.images import ImageReader
 from app.inference.port import Inference
+from app.jobs.queries import job_by_id
+from app.jobs.service import cancel
 from app.people import queries as people_queries
 from app.people import schemas as people_schemas
 from app.people import service as people_service
 from app.settings import Settings
+from ml.backbones.card import ModelCard
 from ml.enrolling import fuse
 from ml.scoring import rank_candidates
-from ml.types import Sample
+from ml.types import FloatArray, Sample
 
 # Besides the person's own templates two more people can matter: the one who looks alike and the runner-up.
 _DUPLICATE_CANDIDATES = 4
@@ -83,35 +90,45 @@ class Enroller:
     def store(self, session: Session, request: EnrollRequest, batch: Batch, caller: Principal) -> schemas.Enrolment:
         """Write everything that one call enrols; the caller commits, so it is all there or nothing is."""
         lock_gallery(session)  # from here on nobody else enrols, so the check for the same face cannot be overtaken
-        person = person_to_enroll(session, request, self.settings) or _new_person(session, request, caller)
-        _record_consent(person, request, session, caller)
+        person = person_for(session, request, self.settings, caller)
         _refuse_too_many(session, person, len(batch.kept), self.settings)
-        twin = self._same_face(batch, person.id)
+        embeddings = np.array([sample.embedding for _, sample in batch.kept])
+        twin = same_face(embeddings, person.id, self.gallery, self.inference.card)
         if twin is not None and not request.allows_duplicate:
             raise _duplicate(session, twin)
         claim_model(session, self.gallery.model)
         enrolment = _enrolment(session, person, batch, twin)
-        templates = [_template(enrolment, file, sample) for file, sample in batch.kept]
+        templates = [
+            template(enrolment, {"file": file, "frame": None, "time_s": None}, sample) for file, sample in batch.kept
+        ]
         session.add_all(templates)
         session.flush()
         record_additions(session, [(template.id, person.id) for template in templates])
         record(session, caller.actor, "enrolment.created", enrolment.id, {"templates": len(templates)})
         return view(session, enrolment)
 
-    def _same_face(self, batch: Batch, person_id: str) -> str | None:
-        """The other enrolled person whose face this is, if any."""
-        self.gallery.catch_up()
-        probe = fuse(np.array([sample.embedding for _, sample in batch.kept]))
-        hits, version = self.gallery.search(probe[None], _DUPLICATE_CANDIDATES)
-        card = self.inference.card
-        ranked = rank_candidates(hits[0].without(person_id), card.score_rule, 1)
-        threshold = card.prior.threshold(_DUPLICATE_FPIR, version.n_people)
-        return ranked[0].person_id if ranked and ranked[0].score >= threshold else None
+
+def person_for(session: Session, request: EnrollRequest, settings: Settings, caller: Principal) -> Person:
+    """The person as stored, or added now; with the consent that the call gives."""
+    person = person_to_enroll(session, request, settings) or _new_person(session, request, caller)
+    _record_consent(person, request, session, caller)
+    return person
+
+
+def same_face(embeddings: FloatArray, person_id: str, gallery: GalleryReplica, card: ModelCard) -> str | None:
+    """The other enrolled person whose face `(n, D)` embeddings show, if any."""
+    gallery.catch_up()
+    hits, version = gallery.search(fuse(embeddings)[None], _DUPLICATE_CANDIDATES)
+    ranked = rank_candidates(hits[0].without(person_id), card.score_rule, 1)
+    threshold = card.prior.threshold(_DUPLICATE_FPIR, version.n_people)
+    return ranked[0].person_id if ranked and ranked[0].score >= threshold else None
 
 
 def remove(session: Session, enrolment_id: str, caller: Principal) -> schemas.EnrolmentRemoval:
     """Delete an enrolment and its templates."""
     enrolment = get(session, enrolment_id)
+    if enrolment.job_id is not None:
+        _cancel_job(session, enrolment.job_id, caller)
     templates = queries.templates_of(session, enrolment_id)
     revision = record_removals(session, [(template.id, enrolment.person_id) for template in templates])
     queries.delete_enrolment(session, enrolment_id)
@@ -132,21 +149,58 @@ def get(session: Session, enrolment_id: str) -> Enrolment:
 def view(session: Session, enrolment: Enrolment) -> schemas.Enrolment:
     """An enrolment as the API shows it."""
     person = people_service.views(session, [people_service.get(session, enrolment.person_id)])[0]
+    state = _state(session, enrolment)
     return schemas.Enrolment(
         id=enrolment.id,
         person=person,
         kind="images" if enrolment.kind == "images" else "video",
-        status=enrolment.status,
-        progress=enrolment.progress,
+        status=state.status,
+        progress=state.progress,
+        message=state.message,
+        job_id=enrolment.job_id,
         frames_read=enrolment.frames_read,
         faces_seen=enrolment.faces_seen,
         templates=[_template_view(template) for template in queries.templates_of(session, enrolment.id)],
         rejected=[schemas.Rejection.model_validate(rejection) for rejection in enrolment.rejected],
         coverage=person.coverage,
         warnings=enrolment.warnings,
-        error=enrolment.error,
+        error=state.error,
+        duplicate_of=_person_ref(session, enrolment.duplicate_of),
         gallery_revision=current_revision(session),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far an enrolment is; a video's is told by its job until that has written down how it ended."""
+
+    status: EnrolmentStatus
+    progress: float
+    error: str | None
+    message: str | None = None
+
+
+def _state(session: Session, enrolment: Enrolment) -> _State:
+    if enrolment.status == "done":
+        return _State("done", 1.0, None)
+    if enrolment.status == "failed":
+        return _State("failed", 1.0, enrolment.error)
+    job = job_by_id(session, enrolment.job_id) if enrolment.job_id else None
+    if job is None or job.status == "done":
+        return _State("failed", 1.0, "The job of this enrolment is gone; send the clip again.")
+    if job.status in ("queued", "running"):
+        return _State("running" if job.status == "running" else "queued", job.progress, None, job.message)
+    return _State("failed", job.progress, job.error or "This enrolment was cancelled.")
+
+
+def _person_ref(session: Session, person_id: str | None) -> PersonRef | None:
+    return person_refs(session, {person_id}).get(person_id) if person_id is not None else None
+
+
+def _cancel_job(session: Session, job_id: str, caller: Principal) -> None:
+    job = job_by_id(session, job_id)
+    if job is not None and job.status in ("queued", "running"):
+        cancel(session, job_id, caller.actor)
 
 
 def _new_person(session: Session, request: EnrollRequest, caller: Principal) -> Person:
@@ -212,7 +266,13 @@ def _warnings(n_templates: int, twin: str | None) -> list[str]:
     return warnings
 
 
-def _template(enrolment: Enrolment, file: str, sample: Sample) -> Template:
+def warnings_about(session: Session, enrolment: Enrolment, new: Sequence[object], twin: str | None) -> list[str]:
+    """What to say of a person who is about to get new templates."""
+    return _warnings(queries.n_templates_of(session, enrolment.person_id) + len(new), twin)
+
+
+def template(enrolment: Enrolment, source: dict[str, Any], sample: Sample) -> Template:
+    """A sample as it is stored."""
     pose = sample.quality.pose
     return Template(
         person_id=enrolment.person_id,
@@ -223,8 +283,8 @@ def _template(enrolment: Enrolment, file: str, sample: Sample) -> Template:
         yaw_deg=pose.yaw_deg,
         pitch_deg=pose.pitch_deg,
         roll_deg=pose.roll_deg,
-        source={"file": file, "frame": None, "time_s": None},
-        created_at=enrolment.created_at,
+        source=source,
+        created_at=utc_now(),
     )
 
 

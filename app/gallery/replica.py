@@ -5,7 +5,6 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import Database
 from app.db.tables import GalleryChange
@@ -148,5 +147,5 @@ class GalleryReplica:
         while not self._stop.wait(POLL_EVERY_S):
             try:
                 self.catch_up()
-            except SQLAlchemyError:  # the database is away; it is asked again in a second
-                log.warning("gallery.catch_up_failed", exc_info=True)
+            except Exception:  # the database is away, or a row cannot be used: a follower that died would go unnoticed
+                log.exception("gallery.catch_up_failed")

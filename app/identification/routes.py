@@ -9,14 +9,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import UploadFile as FormFile
 from starlette.requests import Request
 
-from app.auth.dependencies import CameraDep
+from app.auth.dependencies import CAMERA, CameraDep
+from app.decisions.dependencies import DecisionLogDep
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
+from app.http.content_type import FORM, FORM_WITHOUT_FILES, JSON, media_type, require_type
 from app.http.dependencies import DatabaseDep
 from app.identification import schemas, service
 from app.identification.service import Identifier, IdentifyOptions
 from app.inference.dependencies import ImageReaderDep, InferenceDep
-from app.operating_points.dependencies import OperatingPointsDep
+from app.inference.port import MAX_FACES
+from app.operating_points.dependencies import PointInForceDep
 from ml.types import Sample
 
 
@@ -41,20 +44,21 @@ _FORM_SCHEMA = {
 IMAGE_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"multipart/form-data": {"schema": _FORM_SCHEMA}, "application/json": {"schema": _JSON_SCHEMA}},
+        "content": {FORM: {"schema": _FORM_SCHEMA}, JSON: {"schema": _JSON_SCHEMA}},
     }
 }
+_SEND_IMAGE = "Send the picture as the file `image` of a multipart/form-data form, or image_base64 as application/json."
+_SEND_TWO = "Send the pictures as the files `a` and `b` of a multipart/form-data form."
 
 
 async def uploaded_image(request: Request) -> bytes:
     """The image, as `image` of a form or as base64 in JSON."""
-    if request.headers.get("content-type", "").lower().startswith("application/json"):
+    if media_type(request) == JSON:
         return _from_base64(await request.body())
     async with request.form() as form:
         image = form.get("image")
         if not isinstance(image, FormFile):
-            detail = "Send the picture as the form's file `image`, or JSON with image_base64."
-            raise ProblemError(422, "fields_invalid", detail)
+            raise ProblemError(422, "fields_invalid", _SEND_IMAGE)
         return await image.read()
 
 
@@ -62,35 +66,41 @@ def _identifier(
     database: DatabaseDep,
     inference: InferenceDep,
     gallery: GalleryDep,
-    points: OperatingPointsDep,
+    point: PointInForceDep,
     images: ImageReaderDep,
+    log: DecisionLogDep,
 ) -> Identifier:
-    return Identifier(database, inference, gallery, points, images)
+    return Identifier(database, inference, gallery, point, images, log)
 
 
 ImageDep = Annotated[bytes, Depends(uploaded_image)]
 IdentifierDep = Annotated[Identifier, Depends(_identifier)]
 
 
-@router.post("/identify", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/identify",
+    openapi_extra=IMAGE_BODY,
+    dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, JSON, send=_SEND_IMAGE))],
+)
 def identify(
     request: Request,
     image: ImageDep,
     identifier: IdentifierDep,
-    _caller: CameraDep,
+    caller: CameraDep,
     top_k: Annotated[int, Query(ge=1, le=50, description="Candidates listed per face.")] = 3,
-    max_faces: Annotated[int, Query(ge=1, le=100, description="Faces analysed, the biggest first.")] = 20,
+    max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = 20,
 ) -> schemas.Identification:
     """Says who is in a picture; a stranger is `unknown`, and a picture without a face has `faces: []`.
 
     One person is never given to two faces of one picture.
     """
     options = IdentifyOptions(top_k, max_faces)
-    identified = identifier.identify(image, options)
-    return service.answer(identified, identifier.database, options, identifier.gallery.model, request.state.request_id)
+    request_id = request.state.request_id
+    identified = identifier.identify(image, options, request_id, caller)
+    return service.answer(identified, identifier.database, options, identifier.gallery.model, request_id)
 
 
-@router.post("/compare")
+@router.post("/compare", dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_TWO))])
 def compare(
     request: Request,
     a: Annotated[UploadFile, File(description="First picture.")],

@@ -26,6 +26,9 @@ class Candidate(BaseModel):
 class Face(BaseModel):
     """One face and what was decided about it."""
 
+    event_id: str | None = Field(
+        description="What was decided is kept under this id for a while: for feedback and previews. Null: not kept."
+    )
     box_xyxy: list[float] = Field(description="Pixels of the upright image.")
     landmarks: list[list[float]] = Field(
         description="Image-left eye, image-right eye, nose, image-left and image-right mouth corner."
@@ -38,6 +41,9 @@ class Face(BaseModel):
         description="Decision score of the best candidate, compared with the threshold; null in an empty gallery."
     )
     margin: float | None = Field(description="Its lead over the second candidate; null when there is none.")
+    odds: float | None = Field(
+        description="A stranger reaches this score once in about this many searches; null in an empty gallery."
+    )
     candidates: list[Candidate] = Field(description="Best first, whether or not they reach the threshold.")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from threading import Lock
 from time import perf_counter
 
-from app.inference.port import Analysis, EngineInfo
+from app.inference.port import MAX_FACES, Analysis, EngineInfo
 from app.settings import Settings
 from ml.backbones.card import ModelCard
 from ml.engine import FaceEngine
@@ -23,10 +23,10 @@ class LocalInference:
     def card(self) -> ModelCard:
         return self._engine.card
 
-    def analyze(self, images: Sequence[RgbImage]) -> Analysis:
+    def analyze(self, images: Sequence[RgbImage], max_faces: int = MAX_FACES) -> Analysis:
         with self._lock:
             started = perf_counter()
-            faces = self._engine.detect(images)
+            faces = [found[:max_faces] for found in self._engine.detect(images)]
             detected = perf_counter()
             samples = self._engine.embed(images, faces)
             return Analysis(samples, detected - started, perf_counter() - detected)

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ml.backbones.card import ModelCard
 from ml.types import RgbImage, Sample
 
+# Most faces of one image that are embedded: nobody is shown more, and a photo to enrol is of one person. Without a
+# bound, a picture with thousands of faces in it would keep everybody else waiting for minutes.
+MAX_FACES: Final = 100
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """The faces of each image, and the seconds that the batch spent in each stage."""
+    """The faces of each image, the biggest first, and the seconds that the batch spent in each stage."""
 
     samples: list[list[Sample]]
     detect_s: float
@@ -37,5 +41,5 @@ class Inference(Protocol):
     def info(self) -> EngineInfo:
         """What really runs."""
 
-    def analyze(self, images: Sequence[RgbImage]) -> Analysis:
-        """Find, measure and embed every face of upright RGB `uint8` images; one list per image."""
+    def analyze(self, images: Sequence[RgbImage], max_faces: int = MAX_FACES) -> Analysis:
+        """Find, measure and embed the biggest faces of upright RGB `uint8` images; one list per image."""

@@ -5,12 +5,26 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from app.operating_points.service import OperatingPoints
+from app.operating_points.calibrator import Calibrator
+from app.operating_points.current import PointInForce
+from app.operating_points.recalibrator import Recalibrator
 
 
-def _points(request: Request) -> OperatingPoints:
-    points: OperatingPoints = request.app.state.operating_points
-    return points
+def _in_force(request: Request) -> PointInForce:
+    in_force: PointInForce = request.app.state.point_in_force
+    return in_force
 
 
-OperatingPointsDep = Annotated[OperatingPoints, Depends(_points)]
+def _calibrator(request: Request) -> Calibrator:
+    calibrator: Calibrator = request.app.state.calibrator
+    return calibrator
+
+
+def _recalibrator(request: Request) -> Recalibrator:
+    recalibrator: Recalibrator = request.app.state.recalibrator
+    return recalibrator
+
+
+PointInForceDep = Annotated[PointInForce, Depends(_in_force)]
+CalibratorDep = Annotated[Calibrator, Depends(_calibrator)]
+RecalibratorDep = Annotated[Recalibrator, Depends(_recalibrator)]

@@ -1,30 +1,178 @@
-"""Which operating point is in force."""
+"""Everything that changes the operating point in force.
 
-from dataclasses import dataclass
+A calibration is made first, outside any transaction; then the point is stored, put in force and audited in one.
+"""
 
-from app.gallery.replica import GalleryVersion
-from ml.backbones.card import ModelCard
-from ml.calibration import operating_point_from_card
+from dataclasses import asdict
 
-DEFAULT_TARGET_FPIR = 0.01
+from sqlalchemy.orm import Session
+
+from app.audit.service import record
+from app.db.engine import Database
+from app.db.tables import OperatingPointRow, ThresholdState
+from app.db.types import new_id, utc_now
+from app.decisions import queries as decision_queries
+from app.errors import ProblemError
+from app.gallery.queries import lock_gallery
+from app.identification.queries import person_refs
+from app.operating_points import queries, schemas
+from app.operating_points.calibrator import Calibrated, Calibrator
+from ml.findings import find_look_alikes, find_suspicious
+from ml.types import OperatingPoint
+
+SYSTEM = "system"
+_CHANGES_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentPoint:
-    """What a decision needs of an operating point."""
+def ensure_point(database: Database, calibrator: Calibrator) -> None:
+    """See to it that a point for the backbone in use is in force."""
+    with database.read() as session:
+        current_id = queries.state(session).current_id
+        current = queries.point(session, current_id) if current_id else None
+    if current is None or current.model != calibrator.model:
+        calibrated = calibrator.fresh() if calibrator.is_small else calibrator.from_card()
+        reason = "first start" if current is None else "another backbone"
+        with database.write() as session:
+            set_auto(session, calibrated, None, SYSTEM, reason)
 
-    id: str
-    threshold: float
-    target_fpir: float | None
+
+def set_auto(
+    session: Session, calibrated: Calibrated, target_fpir: float | None, by: str, reason: str | None
+) -> OperatingPointRow:
+    """Auto mode: keep a target FPIR (None: the one kept so far) as people come and go."""
+    state = _lock(session)
+    state.mode, state.target_fpir = "auto", target_fpir or state.target_fpir
+    row = _put_in_force(session, state, calibrated, _auto_point(calibrated, state), by, reason)
+    _audit(session, by, "threshold.set", row)
+    return row
 
 
-class OperatingPoints:
-    """Hands out the operating point in force."""
+def set_manual(
+    session: Session, calibrated: Calibrated, threshold: float, by: str, reason: str | None
+) -> OperatingPointRow:
+    """Manual mode: this threshold stays, and calibrations only suggest."""
+    row = _fix(session, calibrated, threshold, by, reason)
+    _audit(session, by, "threshold.set", row)
+    return row
 
-    def __init__(self, card: ModelCard) -> None:
-        self._card = card
 
-    def current(self, version: GalleryVersion) -> CurrentPoint:
-        """The point for a gallery of this size."""
-        point = operating_point_from_card(self._card, DEFAULT_TARGET_FPIR, version.n_people, version.n_templates)
-        return CurrentPoint("card", point.threshold, point.target_fpir)
+def restore(session: Session, calibrated: Calibrated, point_id: str, by: str, reason: str | None) -> OperatingPointRow:
+    """An earlier threshold again, in manual mode, with what is to be expected of it today."""
+    earlier = queries.point(session, point_id)
+    if earlier is None:
+        raise ProblemError(404, "operating_point_not_found", "There is no operating point with this id.")
+    if earlier.model != calibrated.model:
+        detail = f"That point was for {earlier.model}; its scores mean nothing to {calibrated.model}."
+        raise ProblemError(409, "model_mismatch", detail)
+    row = _fix(session, calibrated, earlier.threshold, by, reason or f"restored from {point_id}")
+    _audit(session, by, "threshold.restored", row, {"restored": point_id})
+    return row
+
+
+def recalibrate(session: Session, calibrated: Calibrated, by: str, reason: str) -> OperatingPointRow | None:
+    """In auto mode put the new point in force, in manual mode suggest it.
+
+    None, for the system, when another replica did it for this gallery or a newer one.
+    """
+    state = _lock(session)
+    if by == SYSTEM and state.calibrated_revision >= calibrated.gallery_revision:
+        return None
+    put = _put_in_force if state.mode == "auto" else _suggest
+    row = put(session, state, calibrated, _auto_point(calibrated, state), by, reason)
+    _audit(session, by, "threshold.recalibrated", row)
+    return row
+
+
+def preview(session: Session, calibrated: Calibrated, threshold: float) -> schemas.Preview:
+    """What a threshold would do: to strangers and enrolled people, and to the decisions of late."""
+    point = calibrated.calibration.point_at(threshold, calibrated.model)
+    replayed = decision_queries.replay(session, threshold, calibrated.model, _CHANGES_SHOWN)
+    people = person_refs(session, {person_id for _, person_id in replayed.changes if person_id})
+    return schemas.Preview.of(point, replayed, people)
+
+
+def _lock(session: Session) -> ThresholdState:
+    """The writers' turn: first the gallery's, so that nobody is erased meanwhile, then the threshold's."""
+    lock_gallery(session)
+    return queries.lock_state(session)
+
+
+def _auto_point(calibrated: Calibrated, state: ThresholdState) -> OperatingPoint:
+    return calibrated.calibration.operating_point(state.target_fpir, calibrated.model)
+
+
+def _fix(session: Session, calibrated: Calibrated, threshold: float, by: str, reason: str | None) -> OperatingPointRow:
+    state = _lock(session)
+    state.mode = "manual"
+    chosen = calibrated.calibration.point_at(threshold, calibrated.model)
+    row = _put_in_force(session, state, calibrated, chosen, by, reason)
+    _suggest(session, state, calibrated, _auto_point(calibrated, state), by, "suggested beside a manual threshold")
+    return row
+
+
+def _put_in_force(
+    session: Session,
+    state: ThresholdState,
+    calibrated: Calibrated,
+    point: OperatingPoint,
+    by: str,
+    reason: str | None,
+) -> OperatingPointRow:
+    row = _add(session, calibrated, point, state.mode, by, reason)
+    state.current_id, state.suggested_id = row.id, None
+    _store_findings(session, state, calibrated, row.threshold)
+    return row
+
+
+def _suggest(
+    session: Session,
+    state: ThresholdState,
+    calibrated: Calibrated,
+    point: OperatingPoint,
+    by: str,
+    reason: str | None,
+) -> OperatingPointRow:
+    row = _add(session, calibrated, point, "auto", by, reason)
+    state.suggested_id = row.id
+    in_force = queries.point(session, state.current_id) if state.current_id else None
+    _store_findings(session, state, calibrated, (in_force or row).threshold)
+    return row
+
+
+def _add(
+    session: Session, calibrated: Calibrated, point: OperatingPoint, mode: str, by: str, reason: str | None
+) -> OperatingPointRow:
+    row = OperatingPointRow(
+        id=new_id("op"),
+        threshold=point.threshold,
+        mode=mode,
+        target_fpir=point.target_fpir,
+        expected_fpir=asdict(point.expected_fpir),
+        expected_fnir=asdict(point.expected_fnir),
+        method=point.method,
+        model=point.model,
+        n_people=point.n_people,
+        n_templates=point.n_templates,
+        gallery_revision=calibrated.gallery_revision,
+        evidence=asdict(point.evidence),
+        curves=asdict(calibrated.curves),
+        created_at=utc_now(),
+        created_by=by,
+        reason=reason,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _store_findings(session: Session, state: ThresholdState, calibrated: Calibrated, threshold: float) -> None:
+    margin = calibrated.look_alike_margin
+    queries.replace_look_alikes(session, find_look_alikes(calibrated.found, threshold), margin)
+    queries.replace_suspicious(session, find_suspicious(calibrated.found, margin))
+    state.calibrated_revision = calibrated.gallery_revision
+    session.flush()
+
+
+def _audit(session: Session, by: str, action: str, row: OperatingPointRow, more: dict[str, str] | None = None) -> None:
+    detail = {"mode": row.mode, "threshold": round(row.threshold, 6), "target_fpir": row.target_fpir}
+    record(session, by, action, row.id, detail | (more or {}))

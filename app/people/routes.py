@@ -11,10 +11,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from app.auth.dependencies import OperatorDep
+from app.auth.dependencies import OPERATOR, OperatorDep
 from app.db.engine import Database
 from app.db.tables import Person
 from app.errors import ProblemError
+from app.http.content_type import CSV, FORM, media_type, require_type
 from app.http.dependencies import DatabaseDep, GalleryChangedDep, SettingsDep
 from app.http.idempotency import Answer, IdempotencyDep
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
@@ -33,20 +34,19 @@ UPLOAD_SCHEMA = {
         "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
     }
 }
-CSV_BODY = {
-    "requestBody": {"required": True, "content": {"text/csv": CSV_SCHEMA, "multipart/form-data": UPLOAD_SCHEMA}}
-}
+CSV_BODY = {"requestBody": {"required": True, "content": {CSV: CSV_SCHEMA, FORM: UPLOAD_SCHEMA}}}
+SEND_CSV = "Send the CSV as the body, as text/csv, or as the file `file` of a multipart/form-data form."
 
 
 async def csv_upload(request: Request) -> AsyncIterator[bytes]:
     """The CSV, sent as the body itself or as `file` of a form."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    if media_type(request) != FORM:
         yield await request.body()
         return
     try:
         file = (await request.form()).get("file")
         if not isinstance(file, UploadFile):
-            raise ProblemError(422, "fields_invalid", "Send the CSV as the body, or as the form's `file`.")
+            raise ProblemError(422, "fields_invalid", SEND_CSV)
         yield await file.read()
     finally:
         await request.close()
@@ -86,7 +86,12 @@ def list_people(
         return Page(items=service.views(session, shown), next_cursor=next_cursor)
 
 
-@router.post("/import", response_model=schemas.ImportResult, openapi_extra=CSV_BODY)
+@router.post(
+    "/import",
+    response_model=schemas.ImportResult,
+    openapi_extra=CSV_BODY,
+    dependencies=[OPERATOR, Depends(require_type(CSV, FORM, send=SEND_CSV))],
+)
 def import_people(
     content: Annotated[bytes, Depends(csv_upload)],
     settings: SettingsDep,
@@ -101,7 +106,7 @@ def import_people(
     return idempotency.write(lambda session: Answer(200, importing.import_people(session, rows, caller)))
 
 
-@router.get("/export", response_class=StreamingResponse, responses={200: {"content": {"text/csv": CSV_SCHEMA}}})
+@router.get("/export", response_class=StreamingResponse, responses={200: {"content": {CSV: CSV_SCHEMA}}})
 def export_people(database: DatabaseDep, _caller: OperatorDep) -> StreamingResponse:
     """Everybody, as CSV that the import takes back. Cells that a spreadsheet would run get an apostrophe in front."""
     headers = {"Content-Disposition": 'attachment; filename="people.csv"'}

@@ -10,6 +10,7 @@ from app.audit.service import record
 from app.auth.scopes import Principal
 from app.db.tables import Person
 from app.db.types import new_id, utc_now
+from app.decisions.queries import count_about
 from app.errors import ProblemError
 from app.gallery.changes import record_additions, record_removals
 from app.http.idempotency import forget_answers_about
@@ -60,6 +61,7 @@ def erase(session: Session, person_id: str, caller: Principal) -> schemas.Erasur
     get(session, person_id)
     template_ids = queries.template_ids(session, person_id)
     revision = record_removals(session, [(template_id, person_id) for template_id in template_ids])
+    n_events = count_about(session, person_id)
     queries.delete_person(session, person_id)
     forget_answers_about(session, person_id)
     record(session, caller.actor, "person.erased", person_id, {"templates_deleted": len(template_ids)})
@@ -67,7 +69,7 @@ def erase(session: Session, person_id: str, caller: Principal) -> schemas.Erasur
         person_id=person_id,
         templates_deleted=len(template_ids),
         crops_deleted=0,  # no face crop is stored yet
-        events_anonymised=0,  # no attendance event is stored yet
+        events_anonymised=n_events,
         gallery_revision=revision,
     )
 

@@ -38,11 +38,15 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class ScoringFacts:
-    """What a backbone's cosines mean: how they become a decision score, and what is known of those scores."""
+    """What a backbone's cosines mean: how they become a decision score, and what is known of those scores.
+
+    `look_alike_margin` is the lead that two people who look alike must have over each other to be named.
+    """
 
     rule: ScoreRule
     bounds: PairBounds
     prior: ScorePrior
+    look_alike_margin: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,11 @@ class ModelCard:
     def prior(self) -> ScorePrior:
         """What is known of decision scores before there is evidence."""
         return self._scoring_facts.prior
+
+    @property
+    def look_alike_margin(self) -> float:
+        """The lead that two people who look alike must have over each other to be named."""
+        return self._scoring_facts.look_alike_margin
 
     @property
     def _scoring_facts(self) -> ScoringFacts:

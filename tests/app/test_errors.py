@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -49,6 +50,7 @@ CASES = [
     (OperationalError("SELECT", {}, Exception("down")), 503, "database_unavailable"),
     (PoolTimeoutError("no connection"), 503, "database_unavailable"),
     (DataError("SELECT", {}, Exception("NUL")), 422, "fields_invalid"),
+    (ClientDisconnect(), 400, "client_disconnected"),
     (ProblemError(409, "person_gone", "why"), 409, "person_gone"),
     (RuntimeError("a secret of the server"), 500, "internal_error"),
 ]

@@ -10,7 +10,7 @@ from facenet_pytorch import MTCNN
 
 from ml.detection import Detector, biggest_first, load_detector
 from ml.errors import ModelError
-from ml.mtcnn import MtcnnDetector, pyramid_scales, suppress_covered
+from ml.mtcnn import Candidates, MtcnnDetector, pyramid_scales, suppress_covered
 from ml.types import Face, FloatArray, RgbImage
 from tests.ml.faces import (
     astronaut,
@@ -296,3 +296,18 @@ def test_equally_big_faces_keep_their_order() -> None:
     faces = [make_face(side=5, score=0.1), make_face(side=9), make_face(side=5, score=0.2)]
     assert [face.detection_score for face in biggest_first(faces)] == [1.0, 0.1, 0.2]
     assert biggest_first([]) == []
+
+
+def test_each_image_keeps_its_first_candidates_in_their_order() -> None:
+    owners = torch.tensor([1, 0, 1, 1, 0, 2])
+    scores = torch.arange(6.0)
+    boxes = torch.zeros((6, 4))
+    kept = Candidates(boxes, scores, boxes, owners).first(2)
+    assert kept.scores.tolist() == [0, 1, 2, 4, 5]
+    assert kept.owners.tolist() == [1, 0, 1, 0, 2]
+
+
+def test_a_picture_made_of_thousands_of_faces_gives_the_surest_thousand_at_most(mtcnn: Detector) -> None:
+    tile = np.ascontiguousarray(astronaut()[20:180:3, 140:300:3])
+    faces = mtcnn.detect([np.tile(tile, (45, 45, 1))])[0]
+    assert 500 < len(faces) <= 1000

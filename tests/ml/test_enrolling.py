@@ -88,6 +88,12 @@ def test_the_same_picture_twice_is_enrolled_once() -> None:
     assert choice.rejected == {1: Reason.DUPLICATE_FRAME}
 
 
+def test_a_picture_that_is_enrolled_already_is_not_enrolled_again() -> None:
+    enrolled = near(ANA, 1)[None]
+    choice = choose_samples([alone(ANA, 1), alone(ANA, 2)], enrolled, ENROLL_LIMITS, BOUNDS)
+    assert (list(choice.kept), choice.rejected) == ([1], {0: Reason.DUPLICATE_FRAME})
+
+
 def test_the_most_prominent_face_is_large_and_near_the_middle() -> None:
     middle = make_sample(embedding=ANA, box_xyxy=(200, 140, 280, 240))
     aside = make_sample(embedding=BEA, box_xyxy=(0, 0, 110, 130))

@@ -1,7 +1,10 @@
 """Every table. Importing this package fills `Base.metadata`, which migrations are compared with."""
 
 from app.db.tables.access import ApiKey, AuditEntry, IdempotencyKey
+from app.db.tables.decisions import DecisionCandidate, DecisionRow
 from app.db.tables.gallery import Enrolment, GalleryChange, GalleryState, Template
+from app.db.tables.jobs import Job, JobWorker
+from app.db.tables.operating_points import OperatingPointRow, PairMargin, SuspiciousTemplateRow, ThresholdState
 from app.db.tables.people import Person
 from app.db.types import Base
 
@@ -9,10 +12,18 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "Base",
+    "DecisionCandidate",
+    "DecisionRow",
     "Enrolment",
     "GalleryChange",
     "GalleryState",
     "IdempotencyKey",
+    "Job",
+    "JobWorker",
+    "OperatingPointRow",
+    "PairMargin",
     "Person",
+    "SuspiciousTemplateRow",
     "Template",
+    "ThresholdState",
 ]

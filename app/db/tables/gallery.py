@@ -10,7 +10,11 @@ from app.db.types import Base, BigId, UtcDateTime
 
 
 class Enrolment(Base):
-    """One upload of photos or of a video, and what became of it."""
+    """One upload of photos or of a video, and what became of it.
+
+    A video's `job_id` does the work; `file_name` is what its uploader called it. `duplicate_of` is the other person
+    whose face it was.
+    """
 
     __tablename__ = "enrolments"
 
@@ -26,6 +30,9 @@ class Enrolment(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    file_name: Mapped[str | None] = mapped_column(String(200))
+    job_id: Mapped[str | None] = mapped_column(String(40))
+    duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("people.id", ondelete="SET NULL"), index=True)
 
 
 class Template(Base):

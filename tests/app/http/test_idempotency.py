@@ -73,9 +73,8 @@ def test_a_key_belongs_to_one_caller_and_one_address(
     post(client, operator, "k")
     other = make_headers(database=database)
     assert post(client, other, "k", employee_code="E2").status_code == 201
-    imported = client.post(
-        "/v1/people/import", content="employee_code,name\nE3,Cy\n", headers={**operator, "Idempotency-Key": "k"}
-    )
+    headers = {**operator, "Idempotency-Key": "k", "Content-Type": "text/csv"}
+    imported = client.post("/v1/people/import", content="employee_code,name\nE3,Cy\n", headers=headers)
     assert imported.json()["created"] == 1
 
 

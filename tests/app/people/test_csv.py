@@ -91,7 +91,7 @@ def test_a_broken_file_is_refused_as_a_whole(client: TestClient, operator: dict[
 
 def test_a_file_in_another_encoding_is_refused(client: TestClient, operator: dict[str, str]) -> None:
     content = (HEADER + "E1,José,,\n").encode("latin-1")
-    response = client.post("/v1/people/import", content=content, headers=operator)
+    response = client.post("/v1/people/import", content=content, headers={**operator, "content-type": "text/csv"})
     assert (response.status_code, response.json()["code"]) == (400, "csv_invalid")
 
 

@@ -272,7 +272,7 @@ def test_what_was_done_to_people_is_audited_without_their_names(
     client.patch(url, json={"name": "Ada Lovelace", "active": False}, headers=operator)
     client.delete(url, headers=operator)
     answer = client.get("/v1/audit", headers=admin)
-    entries = answer.json()["items"]
+    entries = [entry for entry in answer.json()["items"] if entry["action"].startswith("person.")]
     assert [entry["action"] for entry in entries] == ["person.erased", "person.updated", "person.created"]
     assert entries[1]["detail"] == {"fields": ["active", "name"]}
     assert "Ada" not in answer.text and "E1" not in answer.text

@@ -1,0 +1,1 @@
+"""What was decided about each face: kept for a while, previewed, and judged by operators."""

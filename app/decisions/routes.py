@@ -1,0 +1,33 @@
+"""`/v1/events/{id}/feedback`."""
+
+from fastapi import APIRouter
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app.auth.dependencies import OperatorDep
+from app.decisions import schemas, service
+from app.http.idempotency import Answer, IdempotencyDep
+from app.inference.dependencies import InferenceDep
+
+router = APIRouter(prefix="/v1/events", tags=["Identify"])
+
+
+@router.post("/{event_id}/feedback", response_model=schemas.FeedbackReceipt)
+def feedback(
+    event_id: str,
+    feedback: schemas.Feedback,
+    inference: InferenceDep,
+    caller: OperatorDep,
+    idempotency: IdempotencyDep,
+) -> Response:
+    """Says whether a decision was right, and who it really was.
+
+    "Not this person" (`correct: false`) raises the bar between the person who was named and the one it really was, or
+    else the runner-up: from the next request on, the one is named only with a larger lead over the other. Nobody else
+    is affected. Judging the same event again replaces the first word.
+    """
+
+    def work(session: Session) -> Answer:
+        return Answer(200, service.judge(session, event_id, feedback, inference.card.look_alike_margin, caller))
+
+    return idempotency.write(work)

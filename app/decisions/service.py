@@ -1,0 +1,78 @@
+"""Taking an operator's word for what a decision should have been."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.audit.service import record
+from app.auth.scopes import Principal
+from app.db.tables import DecisionCandidate, DecisionRow
+from app.db.types import utc_now
+from app.decisions import queries, schemas
+from app.errors import ProblemError
+from app.operating_points import queries as point_queries
+from app.people import service as people_service
+from ml.decision import pair_of
+
+# The bar goes this much of a look-alike's margin above the lead that was not enough ...
+_STEP = 0.1
+# ... and no higher than this many of them: a person must still be able to be recognised.
+_HIGHEST = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """The person who a wrongly named face might have been, and by how much the wrong one was ahead."""
+
+    person_id: str
+    lead: float
+
+
+def judge(
+    session: Session, event_id: str, feedback: schemas.Feedback, look_alike_margin: float, caller: Principal
+) -> schemas.FeedbackReceipt:
+    """Note what was right or wrong; "not this person" raises the bar between the two people concerned, only."""
+    decision = queries.decision(session, event_id)
+    if decision is None:
+        raise ProblemError(404, "event_not_found", "There is no event with this id; old ones are not kept.")
+    if feedback.person_id is not None:
+        people_service.get(session, feedback.person_id)
+    point_queries.lock_state(session)
+    _take_back(session, decision)
+    decision.is_correct, decision.true_person_id = feedback.correct, feedback.person_id
+    decision.judged_at, decision.judged_by = utc_now(), caller.actor
+    session.flush()
+    raised = _raise_bar(session, decision, look_alike_margin)
+    record(session, caller.actor, "event.judged", event_id, {"correct": feedback.correct, "raised": raised is not None})
+    return schemas.FeedbackReceipt(
+        event_id=event_id, correct=feedback.correct, person_id=feedback.person_id, raised=raised
+    )
+
+
+def _take_back(session: Session, decision: DecisionRow) -> None:
+    """An operator who judges again changes their mind: what the first word raised is lowered."""
+    rival = _rival(decision, queries.candidates(session, decision.id))
+    if rival is not None and decision.person_id is not None:
+        point_queries.forget_margin(session, decision.person_id, rival.person_id)
+
+
+def _raise_bar(session: Session, decision: DecisionRow, look_alike_margin: float) -> schemas.RaisedPair | None:
+    rival = _rival(decision, queries.candidates(session, decision.id))
+    if rival is None or decision.person_id is None:
+        return None
+    wanted = max(look_alike_margin, rival.lead + _STEP * look_alike_margin)
+    margin = min(wanted, _HIGHEST * look_alike_margin)
+    a, b = pair_of(decision.person_id, rival.person_id)
+    return schemas.RaisedPair(person_a=a, person_b=b, margin=point_queries.raise_margin(session, a, b, margin))
+
+
+def _rival(decision: DecisionRow, candidates: list[DecisionCandidate]) -> _Rival | None:
+    """Whom a wrongly named face was taken away from: the person it is said to be, else the runner-up."""
+    if decision.is_correct is not False or decision.person_id is None or decision.score is None:
+        return None
+    others = {each.person_id: each.score for each in candidates if each.person_id != decision.person_id}
+    true_id = decision.true_person_id
+    if true_id == decision.person_id or not (true_id or others):
+        return None
+    other_id = true_id or next(iter(others))
+    return _Rival(other_id, decision.score - others.get(other_id, decision.score))

@@ -1,0 +1,102 @@
+"""All SQL about jobs and workers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.db.tables import Job, JobWorker
+from app.db.types import utc_now
+from app.jobs.rules import Claim, JobStatus
+
+
+def clock(session: Session) -> datetime:
+    """The time by which all workers agree who is alive: PostgreSQL's own; SQLite is used on one machine only."""
+    if session.get_bind().dialect.name == "sqlite":
+        return utc_now()
+    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def job_by_id(session: Session, job_id: str) -> Job | None:
+    return session.get(Job, job_id)
+
+
+def list_jobs(
+    session: Session,
+    *,
+    status: str | None,
+    kind: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[Job]:
+    """Newest first, older than the job with this `(created_at, id)`."""
+    statement = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    if status is not None:
+        statement = statement.where(Job.status == status)
+    if kind is not None:
+        statement = statement.where(Job.kind == kind)
+    if before is not None:
+        statement = statement.where(tuple_(Job.created_at, Job.id) < before)
+    return list(session.scalars(statement))
+
+
+def oldest_queued(session: Session, limit: int) -> list[str]:
+    statement = select(Job.id).where(Job.status == JobStatus.QUEUED).order_by(Job.created_at, Job.id).limit(limit)
+    return list(session.scalars(statement))
+
+
+def lock_job(session: Session, job_id: str) -> Job | None:
+    """A job that nobody else changes until commit."""
+    return session.scalars(_locked(Job.id == job_id)).one_or_none()
+
+
+def lock_claimed(session: Session, claim: Claim) -> Job | None:
+    """The claimed job, unchanged by anybody else until commit; None once the claim is lost."""
+    held = Job.id == claim.job_id, Job.worker == claim.worker, Job.attempts == claim.attempt
+    return session.scalars(_locked(*held, Job.status == JobStatus.RUNNING)).one_or_none()
+
+
+def lock_held_by(session: Session, worker: str) -> list[Job]:
+    return list(session.scalars(_locked(Job.status == JobStatus.RUNNING, Job.worker == worker)))
+
+
+def lock_lost(session: Session) -> list[Job]:
+    """Running jobs whose worker is not alive."""
+    lost = Job.status == JobStatus.RUNNING, Job.worker.not_in(select(JobWorker.id))
+    return list(session.scalars(_locked(*lost).order_by(Job.created_at)))
+
+
+def _locked(*conditions: ColumnElement[bool]) -> Select[Job]:
+    """Jobs for change, as they are once the lock is had, even if this session has read them before."""
+    statement = select(Job).where(*conditions).with_for_update(of=Job)
+    return statement.execution_options(populate_existing=True)
+
+
+def delete_finished(session: Session, before: datetime) -> None:
+    session.execute(delete(Job).where(Job.finished_at < before))
+
+
+def beat(session: Session, worker: str) -> None:
+    """Says that a worker is alive; also brings back one that was taken for dead."""
+    now = clock(session)
+    row: dict[str, Any] = {"id": worker, "started_at": now, "beat_at": now}
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = insert(JobWorker).values(row)
+    session.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"beat_at": now}))
+
+
+def live_workers(session: Session) -> set[str]:
+    return set(session.scalars(select(JobWorker.id)))
+
+
+def delete_worker(session: Session, worker: str) -> None:
+    session.execute(delete(JobWorker).where(JobWorker.id == worker))
+
+
+def delete_silent_workers(session: Session, before: datetime) -> list[str]:
+    """Workers whose last heartbeat is older; returns who they were."""
+    statement = delete(JobWorker).where(JobWorker.beat_at < before).returning(JobWorker.id)
+    return list(session.scalars(statement))

@@ -1,0 +1,122 @@
+"""The process that runs jobs: `rollcall worker`, and what `rollcall serve` starts beside itself."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, BinaryIO, NoReturn
+
+import structlog
+
+from app.db.engine import database_url, open_database
+from app.db.migrate import upgrade
+from app.jobs import janitor, queries, service
+from app.jobs.context import Equipment
+from app.jobs.dbos_queue import DbosQueue
+from app.jobs.dispatcher import Dispatcher
+from app.jobs.handlers import Handlers
+from app.jobs.rules import GRACE_S
+from app.jobs.runner import JobRunner
+from app.settings import Settings
+
+# Heartbeats within a worker's timeout: a few may be late before it counts as dead.
+_BEATS_PER_TIMEOUT = 5
+_LOOK_EVERY_S = 0.25
+_PURGE_EVERY_S = 60.0
+# Pause after a failure: the database is probably away.
+_REST_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Runs jobs one at a time, says that it is alive, and sees to the jobs of workers that are not."""
+
+    def __init__(self, settings: Settings, handlers: Handlers, worker_id: str) -> None:
+        self._settings = settings
+        self._id = worker_id
+        # Two ends: from the first on no job is begun, until the second the heartbeat goes on.
+        self._stopping, self._ended = Event(), Event()
+        self._database = open_database(settings)
+        self._equipment = Equipment(settings, self._database)
+        self._runner = JobRunner(worker_id, self._equipment, handlers, self._stopping)
+        self._queue = DbosQueue(database_url(settings), worker_id, self._runner.run)
+        self._dispatcher = Dispatcher(self._database, self._queue.hand_over)
+        self._watch = janitor.Watch(self._database, settings.worker_timeout_s)
+
+    def start(self) -> None:
+        upgrade(self._database.engine)
+        self._beat()
+        self._queue.start()
+        beat_every_s = self._settings.worker_timeout_s / _BEATS_PER_TIMEOUT
+        self._repeat("job-heartbeat", self._beat, beat_every_s, self._ended)
+        self._repeat("job-watch", self._watch.look, beat_every_s, self._stopping)
+        self._repeat("job-dispatcher", self._dispatcher.look, _LOOK_EVERY_S, self._stopping)
+        self._repeat("job-purge", self._purge, _PURGE_EVERY_S, self._stopping)
+        log.info("jobs.worker_started", worker=self._id)
+
+    def stop(self) -> None:
+        """Ask the running job to end, wait for it a little, and put back what is left of it."""
+        self._stopping.set()
+        if not self._runner.wait_until_idle(GRACE_S):
+            log.warning("jobs.dropped_at_the_end", worker=self._id)
+        self._ended.set()
+        with self._database.write() as session:
+            service.give_up_all(session, self._id)
+        log.info("jobs.worker_ended", worker=self._id)
+
+    def _beat(self) -> None:
+        with self._database.write() as session:
+            queries.beat(session, self._id)
+
+    def _purge(self) -> None:
+        janitor.purge(self._database, self._settings.job_retention_days)
+        self._queue.forget_ended()
+
+    def _repeat(self, name: str, work: Callable[[], None], every_s: float, until: Event) -> None:
+        def loop() -> None:
+            while not until.wait(every_s):
+                try:
+                    work()
+                except Exception:  # the database is away: a thread that died would go unnoticed
+                    log.exception("jobs.worker_failed", part=name)
+                    until.wait(_REST_S)
+
+        Thread(target=loop, name=name, daemon=True).start()
+
+
+def run_worker(settings: Settings, handlers: Handlers, worker_id: str, parent: BinaryIO | None = None) -> NoReturn:
+    """Be a worker until a signal says otherwise, or until `parent`, a pipe from whoever started us, is closed."""
+    # Filled by signal handlers, which may interrupt anything: of all ways to wake a thread only this one allows that.
+    asked_to_end: SimpleQueue[None] = SimpleQueue()
+
+    def end(*_: Any) -> None:
+        asked_to_end.put(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    if parent is not None:
+        Thread(target=_end_with, args=(parent, end), name="parent-watch", daemon=True).start()
+    worker = Worker(settings, handlers, worker_id)
+    worker.start()
+    asked_to_end.get()
+    _leave(worker)
+
+
+def _end_with(parent: BinaryIO, end: Callable[[], None]) -> None:
+    """However the parent dies, the system closes its end of the pipe."""
+    parent.read()
+    end()
+
+
+def _leave(worker: Worker) -> NoReturn:
+    try:
+        worker.stop()
+    except Exception:  # the others will find out by our silence
+        log.exception("jobs.goodbye_failed")
+    finally:
+        logging.shutdown()
+        # No orderly end of threads that may be deep in a network: whatever is cut off here is made to survive kill -9.
+        os._exit(0)

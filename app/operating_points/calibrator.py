@@ -1,0 +1,109 @@
+"""The gallery of this process -> what it says of every threshold. Slow for large galleries; reads, never writes."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Lock
+from time import perf_counter
+
+import structlog
+
+from app.db.engine import Database
+from app.gallery.replica import GalleryReplica
+from app.operating_points import queries
+from ml.backbones.card import ModelCard
+from ml.calibration import Calibration, Curves, gather
+from ml.evidence import GalleryEvidence, search_gallery
+from ml.gallery import Gallery
+
+# Galleries up to this size are calibrated while the caller waits: 0.3 s on two cores.
+SMALL_N_TEMPLATES = 5000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A calibration with what it was made from, and for which backbone."""
+
+    model: str
+    gallery_revision: int
+    judged_at: datetime | None
+    found: GalleryEvidence
+    calibration: Calibration
+    curves: Curves
+    look_alike_margin: float
+
+
+class Calibrator:
+    """Calibrates, one at a time, and keeps the latest result; safe for use from several threads."""
+
+    def __init__(self, database: Database, gallery: GalleryReplica, card: ModelCard) -> None:
+        self._database = database
+        self._gallery = gallery
+        self._card = card
+        self._calibrating = Lock()
+        self._latest: Calibrated | None = None
+
+    @property
+    def model(self) -> str:
+        """Word of the backbone in use."""
+        return self._gallery.model
+
+    @property
+    def is_small(self) -> bool:
+        """Whether calibrating takes no longer than a person waits."""
+        return self._gallery.version().n_templates <= SMALL_N_TEMPLATES
+
+    @property
+    def is_busy(self) -> bool:
+        return self._calibrating.locked()
+
+    def fresh(self) -> Calibrated:
+        """For the gallery and the confirmed searches as they are now."""
+        with self._calibrating:
+            latest = self._latest
+            if latest is None or not self._is_current(latest):
+                latest = self._latest = self._calibrate()
+            return latest
+
+    def quick(self) -> Calibrated:
+        """Fresh where that is quick; else the latest, which the background renews."""
+        latest = self._latest
+        return self.fresh() if latest is None or self.is_small else latest
+
+    def from_card(self) -> Calibrated:
+        """What the model card alone says of a gallery of this size, at once; the background improves on it."""
+        empty = Gallery(model=self.model, dim=self._card.dim).snapshot()
+        found = search_gallery(empty, empty.person_rows, self._card.score_rule)
+        version, prior = self._gallery.version(), self._card.prior
+        evidence = replace(gather(found, version.n_templates, prior), n_people=version.n_people)
+        return self._calibrated(found, Calibration(evidence, prior), revision=-1)
+
+    def _is_current(self, latest: Calibrated) -> bool:
+        with self._database.read() as session:
+            judged_at = queries.last_judged_at(session)
+        return (latest.gallery_revision, latest.judged_at) == (self._gallery.version().revision, judged_at)
+
+    def _calibrate(self) -> Calibrated:
+        started = perf_counter()
+        snapshot, version = self._gallery.snapshot()
+        with self._database.read() as session:
+            judged_at = queries.last_judged_at(session)
+            confirmed = queries.confirmed_searches(session)
+            enrolments = queries.enrolment_numbers(session, snapshot.template_ids)
+        found = search_gallery(snapshot, enrolments, self._card.score_rule)
+        prior = self._card.prior
+        calibration = Calibration(gather(found, len(snapshot.template_ids), prior, confirmed), prior)
+        log.info(
+            "threshold.calibrated",
+            n_people=version.n_people,
+            n_templates=version.n_templates,
+            seconds=round(perf_counter() - started, 3),
+        )
+        return self._calibrated(found, calibration, version.revision, judged_at)
+
+    def _calibrated(
+        self, found: GalleryEvidence, calibration: Calibration, revision: int, judged_at: datetime | None = None
+    ) -> Calibrated:
+        curves, margin = calibration.curves(), self._card.look_alike_margin
+        return Calibrated(self.model, revision, judged_at, found, calibration, curves, margin)

@@ -1,0 +1,49 @@
+"""The operating point in force, as every decision reads it."""
+
+from dataclasses import dataclass
+from threading import Lock
+
+from sqlalchemy.orm import Session
+
+from app.db.engine import Database
+from app.errors import ProblemError
+from app.operating_points import queries
+from ml.calibration import Curves
+from ml.decision import PairMargins
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurrentPoint:
+    """What a decision needs of an operating point; `margins` of pairs who are easily confused."""
+
+    id: str
+    threshold: float
+    target_fpir: float | None
+    margins: PairMargins
+    curves: Curves
+
+
+class PointInForce:
+    """Asked with every request, so that a change counts from the next one on, on every replica."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading = Lock()
+        self._known: tuple[int, CurrentPoint] | None = None
+
+    def read(self) -> CurrentPoint:
+        """One small query, unless something changed since the last call."""
+        with self._database.read() as session:
+            version = queries.version(session)
+            with self._reading:
+                if self._known is None or self._known[0] != version:
+                    self._known = version, _current(session)
+                return self._known[1]
+
+
+def _current(session: Session) -> CurrentPoint:
+    current_id = queries.state(session).current_id
+    row = queries.point(session, current_id) if current_id else None
+    if row is None:
+        raise ProblemError(503, "not_ready", "No operating point is in force yet; try again.")
+    return CurrentPoint(row.id, row.threshold, row.target_fpir, queries.pair_margins(session), Curves(**row.curves))

@@ -1,0 +1,98 @@
+"""Recalibrates in the background after the gallery has changed."""
+
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+
+import structlog
+
+from app.db.engine import Database
+from app.gallery.replica import GalleryReplica
+from app.operating_points import queries
+from app.operating_points.calibrator import Calibrator
+from app.operating_points.service import SYSTEM, recalibrate
+
+_LOOK_EVERY_S = 0.25
+# People are enrolled one after another: wait until nothing has changed for a second, but not for ever.
+_QUIET_S, _AT_LATEST_S = 1.0, 10.0
+# A large gallery that changes all day is recalibrated during a tenth of the time at most.
+_REST_PER_WORK = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Since when changes have been waiting, when the latest came, and how the last calibration went."""
+
+    first_change_s: float
+    last_change_s: float
+    last_end_s: float
+    last_took_s: float
+
+
+def is_due(now_s: float, waiting: Waiting) -> bool:
+    """Whether to calibrate now; all times on one monotonic clock."""
+    has_rested = now_s - waiting.last_end_s >= _REST_PER_WORK * waiting.last_took_s
+    is_quiet = now_s - waiting.last_change_s >= _QUIET_S
+    return has_rested and (is_quiet or now_s - waiting.first_change_s >= _AT_LATEST_S)
+
+
+class Recalibrator:
+    """Watches the gallery's revision; `request` asks for a calibration at once."""
+
+    def __init__(self, database: Database, gallery: GalleryReplica, calibrator: Calibrator) -> None:
+        self._database = database
+        self._gallery = gallery
+        self._calibrator = calibrator
+        self._seen_revision = -1
+        self._first_change_s: float | None = None
+        self._last_change_s = self._last_end_s = self._last_took_s = 0.0
+        self._requested_by: str | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="recalibrator", daemon=True)
+
+    def start(self) -> None:
+        """Watch from the revision on that the last calibration saw."""
+        with self._database.read() as session:
+            self._seen_revision = queries.state(session).calibrated_revision
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def request(self, by: str) -> None:
+        """Calibrate as soon as possible, on behalf of a person."""
+        self._requested_by = by
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY_S):
+            try:
+                self._look(monotonic())
+            except Exception:  # the database is away: a thread that died would go unnoticed
+                log.exception("threshold.recalibration_failed")
+                self._last_end_s, self._last_took_s = monotonic(), 1.0
+
+    def _look(self, now_s: float) -> None:
+        revision = self._gallery.version().revision
+        if revision != self._seen_revision:
+            self._seen_revision, self._last_change_s = revision, now_s
+            self._first_change_s = self._first_change_s or now_s
+        requested_by = self._requested_by
+        if requested_by is not None or self._is_due(now_s):
+            self._recalibrate(requested_by or SYSTEM, "asked for" if requested_by else "templates changed")
+            self._requested_by = self._first_change_s = None
+            self._last_end_s = monotonic()
+            self._last_took_s = self._last_end_s - now_s
+
+    def _recalibrate(self, by: str, reason: str) -> None:
+        calibrated = self._calibrator.fresh()
+        with self._database.write() as session:
+            recalibrate(session, calibrated, by, reason)
+
+    def _is_due(self, now_s: float) -> bool:
+        if self._first_change_s is None:
+            return False
+        return is_due(now_s, Waiting(self._first_change_s, self._last_change_s, self._last_end_s, self._last_took_s))

@@ -1,0 +1,175 @@
+"""`/v1/threshold`."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from app.auth.dependencies import AdminDep, OperatorDep
+from app.db.tables import OperatingPointRow
+from app.errors import ProblemError
+from app.http.dependencies import DatabaseDep
+from app.http.idempotency import Answer, IdempotencyDep, Store
+from app.http.pagination import CursorCodec, Page, PageDep, cut_page
+from app.identification.queries import person_refs
+from app.operating_points import queries, schemas, service
+from app.operating_points.dependencies import CalibratorDep, RecalibratorDep
+
+router = APIRouter(prefix="/v1/threshold", tags=["Threshold"])
+
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+_SHOWN = 500
+
+
+@router.get("")
+def current(database: DatabaseDep, calibrator: CalibratorDep, _caller: OperatorDep) -> schemas.CurrentOperatingPoint:
+    """The threshold in force, why it is what it is, and in manual mode what auto mode would choose."""
+    with database.read() as session:
+        state = queries.state(session)
+        row = _in_force(queries.point(session, state.current_id) if state.current_id else None)
+        suggested = queries.point(session, state.suggested_id) if state.suggested_id else None
+        return schemas.CurrentOperatingPoint.of(row, suggested, calibrator.is_busy)
+
+
+@router.put("")
+def change(
+    new: Annotated[schemas.NewThreshold, Body()], database: DatabaseDep, calibrator: CalibratorDep, caller: AdminDep
+) -> schemas.OperatingPoint:
+    """Chooses how often a stranger may be given a name (auto), or the threshold itself (manual).
+
+    It counts from the next request on, on every replica.
+    """
+    calibrated = calibrator.quick()
+    with database.write() as session:
+        if isinstance(new, schemas.ManualThreshold):
+            row = service.set_manual(session, calibrated, new.threshold, caller.actor, new.reason)
+        else:
+            row = service.set_auto(session, calibrated, new.wanted_fpir, caller.actor, new.reason)
+    return schemas.OperatingPoint.model_validate(row)
+
+
+@router.post("/recalibrate", response_model=schemas.OperatingPoint, responses={202: {"model": schemas.Queued}})
+def recalibrate(
+    database: DatabaseDep,
+    calibrator: CalibratorDep,
+    recalibrator: RecalibratorDep,
+    caller: AdminDep,
+    idempotency: IdempotencyDep,
+) -> Response:
+    """Calculates the operating point anew: at once for small galleries, else in the background (202)."""
+
+    def attempt(store: Store) -> Answer:
+        if not calibrator.is_small:
+            recalibrator.request(caller.actor)
+            message = "Calculating in the background; GET /v1/threshold shows the new point when it is there."
+            return Answer(202, schemas.Queued(message=message), {"Location": "/v1/threshold"})
+        calibrated = calibrator.fresh()
+        with database.write() as session:
+            row = service.recalibrate(session, calibrated, caller.actor, "asked for")
+            return store(session, Answer(200, schemas.OperatingPoint.model_validate(_in_force(row))))
+
+    return idempotency.run(attempt)
+
+
+@router.post("/preview")
+def preview(
+    wanted: schemas.PreviewRequest, database: DatabaseDep, calibrator: CalibratorDep, _caller: OperatorDep
+) -> schemas.Preview:
+    """What a threshold would do: expected FPIR and FNIR, and which decisions of late would be others."""
+    calibrated = calibrator.quick()
+    with database.read() as session:
+        return service.preview(session, calibrated, wanted.threshold)
+
+
+@router.get("/curve")
+def curve(database: DatabaseDep, _caller: OperatorDep) -> schemas.Curve:
+    """FPIR and FNIR by threshold, and the scores behind them, as of the operating point in force."""
+    with database.read() as session:
+        state = queries.state(session)
+        row = _in_force(queries.point(session, state.current_id) if state.current_id else None)
+    counts = {name: row.evidence[name] for name in ("n_mated", "n_non_mated")}
+    return schemas.Curve(**row.curves, **counts)
+
+
+@router.get("/history")
+def history(database: DatabaseDep, page: PageDep, _caller: OperatorDep) -> Page[schemas.OperatingPoint]:
+    """Every operating point there was, with who made it and why, newest first."""
+    with database.read() as session:
+        rows = queries.points(session, before=CURSOR.decode(page.cursor), limit=page.limit + 1)
+    shown, next_cursor = cut_page(rows, page.limit, lambda row: CURSOR.encode((row.created_at, row.id)))
+    return Page(items=[schemas.OperatingPoint.model_validate(row) for row in shown], next_cursor=next_cursor)
+
+
+@router.post("/history/{point_id}/restore", response_model=schemas.OperatingPoint)
+def restore(
+    point_id: str,
+    database: DatabaseDep,
+    calibrator: CalibratorDep,
+    caller: AdminDep,
+    idempotency: IdempotencyDep,
+    wanted: schemas.Restore | None = None,
+) -> Response:
+    """Puts an earlier threshold in force again.
+
+    The mode becomes manual, because in auto mode the next change of the gallery would replace it; the expected rates
+    are those of today's gallery.
+    """
+
+    def attempt(store: Store) -> Answer:
+        calibrated = calibrator.quick()
+        with database.write() as session:
+            row = service.restore(session, calibrated, point_id, caller.actor, wanted.reason if wanted else None)
+            return store(session, Answer(200, schemas.OperatingPoint.model_validate(row)))
+
+    return idempotency.run(attempt)
+
+
+@router.get("/look-alikes")
+def look_alikes(database: DatabaseDep, _caller: OperatorDep) -> schemas.LookAlikes:
+    """Pairs of people who need a larger lead over each other: found in the gallery, or complained of."""
+    with database.read() as session:
+        rows = queries.look_alikes(session, limit=_SHOWN)
+        people = person_refs(session, {person for row in rows for person in (row.person_a, row.person_b)})
+    items = [
+        schemas.LookAlike(
+            person_a=people[row.person_a],
+            person_b=people[row.person_b],
+            source="feedback" if row.source == queries.FEEDBACK else "look_alike",
+            score=None if row.score is None else round(row.score, 6),
+            margin=round(row.margin, 6),
+        )
+        for row in rows
+    ]
+    return schemas.LookAlikes(items=items)
+
+
+@router.get("/suspicious-templates")
+def suspicious_templates(database: DatabaseDep, _caller: OperatorDep) -> schemas.SuspiciousTemplates:
+    """Templates nearer to somebody else than to their own person, worst first; nothing is deleted by itself."""
+    with database.read() as session:
+        rows = queries.suspicious_templates(session, limit=_SHOWN)
+        people = person_refs(session, {id_ for row, template in rows for id_ in (row.nearer_to, template.person_id)})
+    items = [
+        schemas.SuspiciousTemplate(
+            template_id=str(template.id),
+            enrolment_id=template.enrolment_id,
+            file=template.source.get("file"),
+            person=people[template.person_id],
+            nearer_to=people[row.nearer_to],
+            lead=round(row.lead, 6),
+            suggestion=(
+                f"Look whether this photo shows {people[row.nearer_to].name}. If so, remove it with "
+                f"DELETE /v1/enrolments/{template.enrolment_id} and enrol the right photos again."
+            ),
+        )
+        for row, template in rows
+    ]
+    return schemas.SuspiciousTemplates(items=items)
+
+
+def _in_force(row: OperatingPointRow | None) -> OperatingPointRow:
+    if row is None:
+        raise ProblemError(503, "not_ready", "No operating point is in force yet; try again.")
+    return row

@@ -1,0 +1,218 @@
+"""Operating points on the wire."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.db.tables import OperatingPointRow
+from app.decisions.queries import Replayed
+from app.identification.schemas import PersonRef
+from ml import types
+
+Preset = Literal["strict", "normal", "relaxed"]
+PRESETS: Mapping[str, float] = {"strict": 0.001, "normal": 0.01, "relaxed": 0.05}
+
+Reason = Annotated[str | None, Field(max_length=200, description="Why, for the history.")]
+
+
+class Interval(BaseModel):
+    """A rate, 0 to 1, with its 95 % interval."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    value: float
+    low: float
+    high: float
+
+
+class Evidence(BaseModel):
+    """How many searches an operating point rests on, and where they come from."""
+
+    n_mated: int
+    n_non_mated: int
+    source: str
+
+
+class OperatingPoint(BaseModel):
+    """A threshold and what it means: `score >= threshold` names somebody."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    threshold: float
+    mode: Literal["auto", "manual"]
+    target_fpir: float | None = Field(description="Share of strangers that may be given a name; null when manual.")
+    expected_fpir: Interval = Field(description="Share of strangers' faces expected to be given a name.")
+    expected_fnir: Interval = Field(description="Share of enrolled people's faces expected not to be recognised.")
+    method: str
+    model: str
+    n_people: int
+    n_templates: int
+    gallery_revision: int
+    evidence: Evidence
+    created_at: datetime
+    created_by: str = Field(description="`key:<key id>`, or `system` for what happened by itself.")
+    reason: str | None
+
+
+class CurrentOperatingPoint(OperatingPoint):
+    """What is in force."""
+
+    suggestion: OperatingPoint | None = Field(description="In manual mode: what auto mode would choose now.")
+    is_calibrating: bool = Field(description="Whether a calibration is running in the replica that answers.")
+
+    @classmethod
+    def of(cls, row: OperatingPointRow, suggested: OperatingPointRow | None, is_calibrating: bool) -> Self:
+        suggestion = OperatingPoint.model_validate(suggested) if suggested else None
+        point = OperatingPoint.model_validate(row)
+        return cls(**point.model_dump(), suggestion=suggestion, is_calibrating=is_calibrating)
+
+
+class AutoThreshold(BaseModel):
+    """Keep a target FPIR, given as a number or as a preset; neither keeps the target there was."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["auto"]
+    target_fpir: float | None = Field(None, ge=0.0001, le=0.2)
+    preset: Preset | None = Field(None, description="strict 0.001, normal 0.01, relaxed 0.05")
+    reason: Reason = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.target_fpir is not None and self.preset is not None:
+            raise ValueError("send target_fpir or preset, not both")
+        return self
+
+    @property
+    def wanted_fpir(self) -> float | None:
+        return PRESETS[self.preset] if self.preset else self.target_fpir
+
+
+class ManualThreshold(BaseModel):
+    """Keep this threshold whatever happens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["manual"]
+    threshold: float = Field(ge=-2.0, le=2.0, allow_inf_nan=False, description="On the scale of decision scores.")
+    reason: Reason = None
+
+
+NewThreshold = Annotated[AutoThreshold | ManualThreshold, Field(discriminator="mode")]
+
+
+class Restore(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason = None
+
+
+class PreviewRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: float = Field(ge=-2.0, le=2.0, allow_inf_nan=False)
+
+
+class Change(BaseModel):
+    """One decision of late that would be another."""
+
+    event_id: str
+    at: datetime
+    score: float
+    decided_threshold: float
+    outcome: str = Field(description="As it was decided.")
+    new_outcome: Literal["identified", "unknown"]
+    person: PersonRef | None = Field(description="Whom it named, or would name; null once they are erased.")
+
+
+class Preview(BaseModel):
+    """What a threshold would do."""
+
+    threshold: float
+    expected_fpir: Interval
+    expected_fnir: Interval
+    n_events: int = Field(description="Stored decisions that were decided again.")
+    n_named: int = Field(description="Of these, faces that were named.")
+    n_no_longer_named: int
+    n_newly_named: int
+    changes: list[Change] = Field(description="The newest first, at most 200.")
+
+    @classmethod
+    def of(cls, point: types.OperatingPoint, replayed: Replayed, people: Mapping[str, PersonRef]) -> Self:
+        return cls(
+            threshold=point.threshold,
+            expected_fpir=Interval.model_validate(point.expected_fpir),
+            expected_fnir=Interval.model_validate(point.expected_fnir),
+            n_events=replayed.n_decisions,
+            n_named=replayed.n_named,
+            n_no_longer_named=replayed.n_no_longer_named,
+            n_newly_named=replayed.n_newly_named,
+            changes=[
+                Change(
+                    event_id=row.id,
+                    at=row.at,
+                    score=round(row.score or 0.0, 6),
+                    decided_threshold=round(row.threshold, 6),
+                    outcome=row.outcome,
+                    new_outcome="unknown" if row.outcome == "identified" else "identified",
+                    person=people.get(person_id) if person_id else None,
+                )
+                for row, person_id in replayed.changes
+            ],
+        )
+
+
+class Curve(BaseModel):
+    """Rates by threshold for the operating point in force, and how the scores it rests on are spread.
+
+    Bin i of a histogram reaches from `bin_edges[i]` to `bin_edges[i + 1]`.
+    """
+
+    thresholds: list[float]
+    fpir: list[float]
+    fnir: list[float]
+    bin_edges: list[float]
+    mated_histogram: list[int]
+    non_mated_histogram: list[int]
+    n_mated: int
+    n_non_mated: int
+
+
+class LookAlike(BaseModel):
+    """Two people who must lead each other by `margin` to be named."""
+
+    person_a: PersonRef
+    person_b: PersonRef
+    source: Literal["look_alike", "feedback"]
+    score: float | None = Field(description="The highest score that one reached as the other; null for feedback.")
+    margin: float
+
+
+class LookAlikes(BaseModel):
+    items: list[LookAlike]
+
+
+class SuspiciousTemplate(BaseModel):
+    """A template nearer to somebody else than to the rest of its own person."""
+
+    template_id: str
+    enrolment_id: str
+    file: str | None
+    person: PersonRef
+    nearer_to: PersonRef
+    lead: float = Field(description="How far the other person's decision score is ahead.")
+    suggestion: str
+
+
+class SuspiciousTemplates(BaseModel):
+    items: list[SuspiciousTemplate]
+
+
+class Queued(BaseModel):
+    """A calibration that runs in the background."""
+
+    status: Literal["queued"] = "queued"
+    message: str

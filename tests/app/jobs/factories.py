@@ -1,0 +1,58 @@
+"""Makes jobs in any state. Every argument is a keyword."""
+
+from threading import Event
+from typing import Any
+
+from app.db.engine import Database
+from app.db.tables import Job
+from app.jobs import queries, service
+from app.jobs.context import Equipment
+from app.jobs.handlers import Handler
+from app.jobs.rules import JobStatus
+from app.jobs.runner import JobRunner
+from app.settings import Settings
+
+BY = "key:test"
+WORKER = "wrk_test"
+
+
+def make_job(*, database: Database, kind: str = "test", payload: dict[str, Any] | None = None) -> str:
+    """A queued job."""
+    with database.write() as session:
+        return service.enqueue(session, kind, payload or {}, BY).id
+
+
+def make_running(*, database: Database, attempts: int = 1, worker: str = WORKER, kind: str = "test") -> str:
+    """A job that a live worker is doing for the nth time."""
+    job_id = make_job(database=database, kind=kind)
+    with database.write() as session:
+        job = service.claim(session, job_id, worker)
+        assert job is not None
+        job.attempts = attempts
+    return job_id
+
+
+def make_finished(*, database: Database, status: JobStatus = JobStatus.DONE, result: Any = None) -> str:
+    job_id = make_running(database=database)
+    with database.write() as session:
+        service.end(read_job(database=database, job_id=job_id, session=session), status, result=result)
+    return job_id
+
+
+def make_runner(
+    *, database: Database, handler: Handler, worker: str = WORKER, kind: str = "test", stopping: Event | None = None
+) -> JobRunner:
+    return JobRunner(worker, Equipment(Settings(), database), {kind: handler}, stopping or Event())
+
+
+def read_job(*, database: Database, job_id: str, session: Any = None) -> Job:
+    if session is not None:
+        return service.get(session, job_id)
+    with database.read() as own:
+        return service.get(own, job_id)
+
+
+def kill_worker(*, database: Database, worker: str = WORKER) -> None:
+    """As if it had not been heard of for long."""
+    with database.write() as session:
+        queries.delete_worker(session, worker)

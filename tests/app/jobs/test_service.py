@@ -1,0 +1,134 @@
+import pytest
+from sqlalchemy import select
+
+from app.db.engine import Database
+from app.db.tables import AuditEntry, Job
+from app.errors import ProblemError
+from app.jobs import queries, service
+from app.jobs.rules import DIED_TOO_OFTEN, MAX_ATTEMPTS, Claim, JobStatus
+from tests.app.jobs.factories import BY, WORKER, kill_worker, make_finished, make_job, make_running, read_job
+
+
+def test_a_job_exists_only_if_its_callers_transaction_commits(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:
+        service.enqueue(session, "test", {"n": 1}, BY)
+        raise RuntimeError
+    with database.read() as session:
+        assert session.scalars(select(Job)).all() == []
+        assert session.scalars(select(AuditEntry).where(AuditEntry.action == "job.queued")).all() == []
+
+
+def test_a_queued_job_knows_its_task_and_who_asked(database: Database) -> None:
+    job = read_job(database=database, job_id=make_job(database=database, kind="count", payload={"n": [1, 2]}))
+    assert (job.id[:4], job.kind, job.payload, job.created_by) == ("job_", "count", {"n": [1, 2]}, BY)
+    assert (job.status, job.progress, job.attempts, job.requested_cancel) == ("queued", 0.0, 0, False)
+    assert (job.result, job.error, job.started_at, job.finished_at, job.worker) == (None,) * 5
+
+
+def test_only_one_worker_gets_a_job(database: Database) -> None:
+    job_id = make_job(database=database)
+    with database.write() as session:
+        first = service.claim(session, job_id, "wrk_1")
+    with database.write() as session:
+        second = service.claim(session, job_id, "wrk_2")
+    assert first is not None and (first.status, first.worker, first.attempts) == ("running", "wrk_1", 1)
+    assert second is None
+
+
+def test_claiming_says_that_the_worker_is_alive(database: Database) -> None:
+    with database.write() as session:
+        assert service.claim(session, "job_none", "wrk_1") is None
+        assert queries.live_workers(session) == {"wrk_1"}
+
+
+def test_a_claim_ends_with_the_attempt(database: Database) -> None:
+    job_id = make_running(database=database)
+    claim = Claim.of(read_job(database=database, job_id=job_id))
+    kill_worker(database=database)
+    with database.write() as session:
+        assert queries.lock_claimed(session, claim) is not None
+        service.settle_lost(session)
+    with database.write() as session:
+        assert queries.lock_claimed(session, claim) is None
+        again = service.claim(session, job_id, WORKER)  # even by the same worker it is another attempt
+        assert again is not None and again.attempts == 2
+        assert queries.lock_claimed(session, claim) is None
+
+
+def test_a_queued_job_is_cancelled_at_once(database: Database) -> None:
+    job_id = make_job(database=database)
+    with database.write() as session:
+        service.cancel(session, job_id, BY)
+    job = read_job(database=database, job_id=job_id)
+    assert job.status == "cancelled" and job.finished_at is not None
+    with database.write() as session:
+        assert service.claim(session, job_id, WORKER) is None
+
+
+def test_a_running_job_is_asked_to_end_and_that_is_noted_once(database: Database) -> None:
+    job_id = make_running(database=database)
+    for _ in range(2):
+        with database.write() as session:
+            assert service.cancel(session, job_id, BY).status == "running"
+    assert read_job(database=database, job_id=job_id).requested_cancel
+    with database.read() as session:
+        (entry,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "job.cancelled"))
+    assert (entry.actor, entry.target, entry.detail) == (BY, job_id, {"kind": "test", "status": "running"})
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)  # on SQLite nobody reads before another's commit
+def test_what_was_read_before_the_lock_does_not_count(database: Database) -> None:
+    job_id = make_running(database=database)
+    with pytest.raises(ProblemError, match="409"), database.write() as session:
+        assert service.get(session, job_id).status == "running"
+        with database.write() as other:
+            service.end(service.get(other, job_id), JobStatus.DONE)
+        service.cancel(session, job_id, BY)
+
+
+@pytest.mark.parametrize("status", [JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED])
+def test_what_is_over_cannot_be_cancelled(database: Database, status: JobStatus) -> None:
+    job_id = make_finished(database=database, status=status)
+    with pytest.raises(ProblemError) as refused, database.write() as session:
+        service.cancel(session, job_id, BY)
+    assert (refused.value.status_code, refused.value.code) == (409, "job_finished")
+    assert read_job(database=database, job_id=job_id).status == status
+
+
+def test_the_job_of_a_dead_worker_is_tried_again_and_that_of_a_live_one_left_alone(database: Database) -> None:
+    lost = make_running(database=database, worker="wrk_dead")
+    kept = make_running(database=database, worker="wrk_alive")
+    kill_worker(database=database, worker="wrk_dead")
+    with database.write() as session:
+        assert [job.id for job in service.settle_lost(session)] == [lost]
+    job = read_job(database=database, job_id=lost)
+    assert (job.status, job.worker, job.attempts) == ("queued", None, 1)
+    assert read_job(database=database, job_id=kept).worker == "wrk_alive"
+
+
+def test_a_job_whose_worker_died_too_often_has_failed(database: Database) -> None:
+    job_id = make_running(database=database, attempts=MAX_ATTEMPTS)
+    kill_worker(database=database)
+    with database.write() as session:
+        service.settle_lost(session)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.error, job.worker) == ("failed", DIED_TOO_OFTEN, None)
+
+
+def test_a_job_that_was_to_be_cancelled_when_its_worker_died_is_cancelled(database: Database) -> None:
+    job_id = make_running(database=database)
+    with database.write() as session:
+        service.cancel(session, job_id, BY)
+    kill_worker(database=database)
+    with database.write() as session:
+        service.settle_lost(session)
+    assert read_job(database=database, job_id=job_id).status == "cancelled"
+
+
+def test_a_worker_that_says_goodbye_gives_its_job_back_uncounted(database: Database) -> None:
+    job_id = make_running(database=database, attempts=2)
+    with database.write() as session:
+        service.give_up_all(session, WORKER)
+        assert queries.live_workers(session) == set()
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.worker, job.attempts) == ("queued", None, 1)

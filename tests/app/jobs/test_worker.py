@@ -1,0 +1,114 @@
+"""Real worker processes, on both databases: what they do when they are killed, stopped, or two."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from app.db.engine import Database
+from app.db.tables import Base
+from app.jobs import queries
+from app.jobs.rules import JobStatus
+from app.settings import Settings
+from tests.app.jobs.factories import make_job, read_job
+from tests.app.jobs.worker_process import WorkerProcess, n_effects, wait_for, worker_process
+
+DONE, RUNNING = JobStatus.DONE, JobStatus.RUNNING
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"worker_timeout_s": 2.0})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "workers.log"
+
+
+@pytest.fixture
+def worker(settings: Settings, log: Path) -> Iterator[WorkerProcess]:
+    with worker_process(settings, log) as worker:
+        yield worker
+
+
+def counting(database: Database, tmp_path: Path, *, n: int = 4, step_s: float = 0.3) -> str:
+    payload = {"diary": str(tmp_path / "diary"), "n": n, "step_s": step_s}
+    return make_job(database=database, kind="count", payload=payload)
+
+
+def diary(tmp_path: Path) -> list[tuple[float, str, int, str]]:
+    """When, which job, in which process, start or end."""
+    lines = [line.split() for line in (tmp_path / "diary").read_text().splitlines()]
+    return sorted((float(at), job_id, int(pid), event) for at, job_id, pid, event in lines)
+
+
+def test_a_job_whose_worker_is_killed_is_done_by_another_and_counts_once(
+    settings: Settings, database: Database, tmp_path: Path, log: Path, worker: WorkerProcess
+) -> None:
+    """Nobody tells the second worker: it finds out by the first one's silence."""
+    job_id = counting(database, tmp_path)
+    wait_for(database, job_id, RUNNING, pid=worker.pid)
+    worker.kill()
+    with worker_process(settings, log):
+        job = wait_for(database, job_id, DONE)
+    assert (job.attempts, job.result) == (2, {"n": 4, "attempt": 2})
+    assert n_effects(database, job_id) == 1
+    assert [event for *_, event in diary(tmp_path)] == ["start", "start", "end"]
+    assert "Traceback" not in log.read_text()
+    with database.engine.connect() as connection:  # what DBOS keeps in PostgreSQL is no business of Alembic's
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_two_workers_share_the_jobs_and_never_do_one_twice(
+    settings: Settings, database: Database, tmp_path: Path, log: Path, worker: WorkerProcess
+) -> None:
+    job_ids = [counting(database, tmp_path, n=1, step_s=0.15) for _ in range(12)]
+    with worker_process(settings, log):
+        jobs = [wait_for(database, job_id, DONE) for job_id in job_ids]
+    assert [job.attempts for job in jobs] == [1] * len(jobs)
+    events = diary(tmp_path)
+    assert sorted(job_id for _, job_id, _, event in events if event == "start") == sorted(job_ids)
+    for pid in {pid for _, _, pid, _ in events}:  # and each does one at a time
+        own = [event for _, _, of, event in events if of == pid]
+        assert own == ["start", "end"] * (len(own) // 2)
+    assert len({pid for _, _, pid, _ in events}) == 2
+
+
+def test_a_worker_that_is_stopped_gives_its_job_back_at_once(
+    settings: Settings, database: Database, tmp_path: Path, log: Path, worker: WorkerProcess
+) -> None:
+    job_id = counting(database, tmp_path)
+    wait_for(database, job_id, RUNNING, pid=worker.pid)
+    assert worker.terminate() == 0
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.attempts) == ("queued", 0)
+    with database.read() as session:
+        assert queries.live_workers(session) == set()
+    with worker_process(settings, log):
+        assert wait_for(database, job_id, DONE).attempts == 1
+
+
+def test_records_of_dbos_that_are_lost_are_made_again(
+    settings: Settings, database: Database, tmp_path: Path, log: Path, worker: WorkerProcess
+) -> None:
+    """As after restoring a backup of our tables alone."""
+    running, waiting = counting(database, tmp_path), counting(database, tmp_path, n=1, step_s=0.0)
+    wait_for(database, running, RUNNING, pid=worker.pid)
+    worker.kill()
+    forget_dbos(database)
+    with worker_process(settings, log):
+        assert wait_for(database, running, DONE).attempts == 2
+        assert wait_for(database, waiting, DONE).attempts == 1
+
+
+def forget_dbos(database: Database) -> None:
+    if database.engine.dialect.name == "postgresql":
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA dbos CASCADE")
+        return
+    kept = str(database.engine.url.database)
+    for path in Path(kept).parent.glob("jobs.sqlite3*"):
+        path.unlink()

@@ -1,0 +1,169 @@
+"""`rollcall serve` and the worker beside it: either may be killed at any moment, and no job is lost or done twice."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import URL
+
+from app.db.engine import Database, make_engine
+from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, JobStatus
+from tests.app.jobs.factories import make_job
+from tests.app.jobs.handlers import PLACE
+from tests.app.jobs.worker_process import ROOT, is_alive, n_effects, pid_of, wait_for
+from tests.server import ROLLCALL, Server, environment
+
+CANCELLED, DONE, FAILED, RUNNING = JobStatus.CANCELLED, JobStatus.DONE, JobStatus.FAILED, JobStatus.RUNNING
+
+
+class JobServer(Server):
+    """A service whose worker knows the tests' own handlers."""
+
+    def start(self) -> Server:
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [ROLLCALL, "serve", "--port", str(self.port), "--job-handlers", PLACE],
+                env=environment(self.data_dir, PYTHONPATH=str(ROOT), **self.settings),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_until_ready(self._process)
+        return self
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = JobServer(tmp_path_factory.mktemp("jobs") / "data")
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def database(server: Server) -> Iterator[Database]:
+    """The service's own, opened beside it: no request asks for the jobs of these tests."""
+    database = Database(make_engine(URL.create("sqlite", database=str(server.database_path))))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client(server.printed_keys[0]) as client:
+        yield client
+
+
+def counting(database: Database, tmp_path: Path, *, n: int = 6, step_s: float = 0.2) -> str:
+    return make_job(
+        database=database, kind="count", payload={"diary": str(tmp_path / "diary"), "n": n, "step_s": step_s}
+    )
+
+
+def running_in(database: Database, job_id: str, *, but_not: int = 0) -> int:
+    """The process that the job runs in, once it does."""
+    until = monotonic() + 30
+    while monotonic() < until:
+        job = wait_for(database, job_id, RUNNING)
+        if job.message is not None and pid_of(job) != but_not:
+            return pid_of(job)
+        sleep(0.02)
+    raise AssertionError("the job did not say where it runs")
+
+
+def wait_for_death(pid: int, within_s: float) -> None:
+    until = monotonic() + within_s
+    while is_alive(pid):
+        assert monotonic() < until, "the worker outlives its server"
+        sleep(0.05)
+
+
+def shown(client: httpx.Client, job_id: str) -> Any:
+    return client.get(f"/v1/jobs/{job_id}").json()
+
+
+def test_a_job_is_done_and_told(client: httpx.Client, database: Database, tmp_path: Path) -> None:
+    job_id = counting(database, tmp_path, n=2, step_s=0.05)
+    wait_for(database, job_id, DONE)
+    job = shown(client, job_id)
+    assert (job["status"], job["progress"], job["result"]) == ("done", 1.0, {"n": 2, "attempt": 1})
+    assert client.get("/v1/jobs").json()["items"][0]["id"] == job_id
+
+
+def test_a_worker_carries_no_networks_before_a_job_needs_them(database: Database) -> None:
+    job = wait_for(database, make_job(database=database, kind="look_around"), DONE)
+    assert job.result == {"modules": ["dbos"]}
+
+
+def test_what_a_handler_raises_is_told_without_its_stack(
+    client: httpx.Client, server: Server, database: Database
+) -> None:
+    stumbled = make_job(database=database, kind="stumble")
+    refused = make_job(database=database, kind="refuse")
+    for job_id, sentence in ((stumbled, INTERNAL), (refused, "The clip shows nobody.")):
+        wait_for(database, job_id, FAILED)
+        assert shown(client, job_id)["error"] == sentence
+    told = client.get("/v1/jobs").text
+    assert "Traceback" not in told and "secret" not in told
+    assert stumbled in server.log and "a secret of the server" in server.log
+
+
+def test_a_running_job_is_cancelled(client: httpx.Client, database: Database, tmp_path: Path) -> None:
+    job_id = counting(database, tmp_path, n=1000)
+    running_in(database, job_id)
+    assert client.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "running"
+    wait_for(database, job_id, CANCELLED)
+    assert n_effects(database, job_id) == 0
+    assert client.post(f"/v1/jobs/{job_id}/cancel").status_code == 409
+
+
+def test_a_job_whose_worker_is_killed_is_done_once_by_the_next(
+    client: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    job_id = counting(database, tmp_path)
+    os.kill(running_in(database, job_id), signal.SIGKILL)
+    wait_for(database, job_id, DONE)
+    assert shown(client, job_id)["result"] == {"n": 6, "attempt": 2}
+    assert n_effects(database, job_id) == 1
+
+
+def test_when_the_server_is_killed_its_worker_ends_and_the_job_goes_on_after_the_restart(
+    server: Server, database: Database, tmp_path: Path
+) -> None:
+    job_id = counting(database, tmp_path)
+    worker = running_in(database, job_id)
+    server.kill()
+    wait_for_death(worker, within_s=8)
+    server.start()
+    assert wait_for(database, job_id, DONE).result == {"n": 6, "attempt": 1}
+    assert n_effects(database, job_id) == 1
+
+
+def test_when_the_server_is_stopped_even_a_deaf_job_ends_and_is_begun_again(server: Server, database: Database) -> None:
+    job_id = make_job(database=database, kind="deaf", payload={"s": 7.0})
+    worker = running_in(database, job_id)
+    server.stop()
+    assert not is_alive(worker)
+    server.start()
+    job = wait_for(database, job_id, RUNNING)
+    assert running_in(database, job_id, but_not=worker) != worker
+    assert job.attempts <= 1
+    wait_for(database, job_id, DONE)
+
+
+def test_a_job_that_kills_every_worker_is_given_up_and_others_are_done(
+    client: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    poison = make_job(database=database, kind="die")
+    behind_it = counting(database, tmp_path, n=1, step_s=0.0)
+    wait_for(database, poison, FAILED)
+    job = shown(client, poison)
+    assert (job["error"], job["attempts"]) == (DIED_TOO_OFTEN, 3)
+    wait_for(database, behind_it, DONE)
+    assert client.get("/health/live").status_code == 200
