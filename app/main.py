@@ -19,6 +19,7 @@ from app.auth.middleware import AuthenticationMiddleware
 from app.db.engine import open_database
 from app.db.migrate import upgrade
 from app.decisions.log import DecisionLog
+from app.decisions.retention import DecisionPurger
 from app.decisions.routes import router as decisions_router
 from app.enrolment.routes import router as enrolment_router
 from app.enrolment.sweeper import UploadSweeper
@@ -107,19 +108,23 @@ def prepare(app: FastAPI) -> None:
     state.inference = state.inference or load_local_inference(state.settings)
     state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
     state.gallery.start()
+    state.point_in_force = PointInForce(state.database, state.gallery.model)
     state.calibrator = Calibrator(state.database, state.gallery, state.inference.card)
     ensure_point(state.database, state.calibrator)
     state.recalibrator = Recalibrator(state.database, state.gallery, state.calibrator)
     state.recalibrator.start()
     state.sweeper = UploadSweeper(state.database, state.uploads, keep_uploads=state.settings.keep_uploads)
     state.sweeper.start()
+    state.decision_purger = DecisionPurger(state.database, state.settings.decision_retention_days)
+    state.decision_purger.start()
     state.on_gallery_change = state.gallery.catch_up
-    state.readiness["gallery"] = lambda: None if state.gallery.is_loaded else "The gallery is being loaded."
+    state.readiness["gallery"] = lambda: state.gallery.trouble
     state.is_prepared = True
 
 
 def _stop(app: FastAPI) -> None:
     app.state.is_prepared = False
+    app.state.decision_purger.stop()
     app.state.sweeper.stop()
     app.state.recalibrator.stop()
     app.state.gallery.stop()
@@ -153,7 +158,6 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     app.state.uploads = Uploads(settings.uploads_path)
     app.state.image_reader = ImageReader(settings)
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
-    app.state.point_in_force = PointInForce(app.state.database)
     app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
     app.state.readiness = {}
     app.state.is_prepared = False

@@ -197,7 +197,9 @@ class Calibration:
             said.append("nobody is enrolled, so the figures are the card's")
         elif evidence.n_people == 1:
             said.append("one person is enrolled, who cannot be taken for anybody else: the figures are the card's")
-        elif len(evidence.non_mated):
+        elif not len(evidence.non_mated):
+            said.append("this gallery has not been searched yet")
+        else:
             said.append(f"{len(evidence.non_mated)} searches of this gallery by {self._n_strangers} of its own people")
         if evidence.twins:
             said.append(f"left out for passing as somebody else (twins, enrolled twice): {len(evidence.twins)}")

@@ -1,7 +1,7 @@
 """Tracks of a clip -> the templates worth enrolling: whose clip it is, which frames, and what is still missing.
 
-A clip is about one person. Others who pass by are ignored and reported; a second person who is there about as much, or
-who takes the first one's place, makes the clip unusable, for nobody can say then who was meant.
+A clip is about one person (`ml.people` says who). Of the frames that show them clearly, those are chosen that differ:
+by the pose of the head, and in a pose by the face itself. A clip that is about two people gives nothing.
 """
 
 import math
@@ -12,27 +12,23 @@ from statistics import median
 
 import numpy as np
 
+from ml.people import OtherPerson, find_company, main_track
 from ml.pose import POSES, angle_between, main_pose, poses_shown
-from ml.tracking import MIN_CLEAR_FACES, Track, TrackedClip, TrackedFace, is_near, mean_cosine
+from ml.tracking import Track, TrackedClip, TrackedFace
 from ml.types import FloatArray, PairBounds, Pose, Reason, Sample
 
-# Another face adds up to a second person when it is there this much: frames, weighted with its area (never more than
-# the main face's), in parts of the main person's frames. A face as large has to be there for 30 % of the time, one of
-# half the width (a colleague in the background) may stay throughout.
-_RIVAL_PRESENCE = 0.3
-# A head that appears no further than this from where the last one was has taken its place.
-_SAME_PLACE_WIDTHS = 1.0
 # Two frames are the same picture twice if the head turned less than this between them (the error of `ml.pose`) and
 # either no time passed or the embedding did not change.
 _SAME_POSE_DEG = 10.0
 _SAME_MOMENT_S = 0.25
+# Of somebody who keeps still this many frames are taken all the same: their mean is steadier than one of them, and
+# with fewer than three nothing can be said of how well the person will be recognised.
+_FEWEST = 3
 # Frames this near to one another show the same pose: nobody nods within a quarter of a second and is sharp.
 _JITTER_S = 0.12
 # How much of the way from `PairBounds.same` to 1 an embedding must reach to be called unchanged: 0.98 for the default
 # backbone. Consecutive frames of the development clips are mostly above, frames of different poses mostly below.
 _UNCHANGED = 0.75
-# As in `ml.enrolling`: the same picture, sent again.
-_SAME_PICTURE = 0.9995
 # A head turned this far from all chosen ones counts fully: the faces of one pose span about 45 degrees.
 _NEW_VIEW_DEG = 30.0
 
@@ -65,17 +61,6 @@ class RejectedFrame:
     index: int
     time_s: float
     reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class OtherPerson:
-    """Somebody else in the clip; `reason` says how they made it unusable, None: they only passed by."""
-
-    first_s: float
-    last_s: float
-    seconds: float
-    n_frames: int
-    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,17 +104,15 @@ def choose_from_clip(
     Returns:
         A ClipChoice that mentions every frame once.
     """
-    main = _main_track(clip.tracks)
+    main = main_track(clip)
     if main is None:
         return _refusal(clip, None, Reason.NO_FACE)
-    others = _other_people(clip, main, bounds)
-    told = {other.reason for other in others}
-    for reason in (Reason.SEVERAL_PEOPLE, Reason.IDENTITY_CONFLICT):
-        if reason in told:
-            return _refusal(clip, main, reason, others)
+    company = find_company(clip, main, bounds)
+    if company.refused is not None:
+        return _refusal(clip, main, company.refused, company.others)
     if _is_somebody_else(main, enrolled, bounds):
-        return _refusal(clip, main, Reason.IDENTITY_CONFLICT, others)
-    return _choice(clip, main, others, enrolled, bounds, max_templates)
+        return _refusal(clip, main, Reason.IDENTITY_CONFLICT, company.others)
+    return _choice(clip, main, company.others, enrolled, bounds, max_templates)
 
 
 def advise(coverage: Mapping[str, int]) -> tuple[str, ...]:
@@ -157,70 +140,6 @@ def count_poses(samples: Iterable[Sample]) -> dict[str, int]:
     """Count how many samples show each of `ml.pose.POSES`; one may show two."""
     shown = Counter(pose for sample in samples for pose in poses_shown(sample.quality.pose))
     return {pose: shown[pose] for pose in POSES}
-
-
-def _main_track(tracks: Sequence[Track]) -> Track | None:
-    """Who is longest, largest and most central; among those who are seen clearly, if anybody is."""
-    candidates = [track for track in tracks if track.n_clear] or list(tracks)
-    return max(candidates, key=_total_prominence) if candidates else None
-
-
-def _total_prominence(track: Track) -> float:
-    sightings = track.sightings
-    return float(sightings.prominence[sightings.is_clear].sum() if track.n_clear else sightings.prominence.sum())
-
-
-def _other_people(clip: TrackedClip, main: Track, bounds: PairBounds) -> tuple[OtherPerson, ...]:
-    """Every other track that is certainly a person: seen together with the main one, or clearly enough alone."""
-    interval_s = _interval_s(clip)
-    return tuple(
-        OtherPerson(
-            first_s=track.first_s,
-            last_s=track.last_s,
-            seconds=round(track.n_frames * interval_s, 3),
-            n_frames=track.n_frames,
-            reason=_rivalry(main, track, bounds),
-        )
-        for track in clip.tracks
-        if track is not main and (track.n_clear >= MIN_CLEAR_FACES or _is_seen_with(main, track))
-    )
-
-
-def _rivalry(main: Track, other: Track, bounds: PairBounds) -> Reason | None:
-    """How a second person makes the clip unusable, None: not at all."""
-    is_present = _presence(main, other) >= _RIVAL_PRESENCE
-    if _is_seen_with(main, other) or not _is_in_its_place(main, other):
-        return Reason.SEVERAL_PEOPLE if is_present else None
-    cosine = mean_cosine(main, other)
-    is_different = cosine is not None and cosine < bounds.different
-    return Reason.IDENTITY_CONFLICT if is_present or is_different else None
-
-
-def _presence(main: Track, other: Track) -> float:
-    """Frames of another person in parts of the main one's; smaller faces count less, by their area."""
-    weights = np.minimum(other.sightings.areas / np.median(main.sightings.areas), 1.0)
-    return float(weights.sum()) / main.n_frames
-
-
-def _is_seen_with(main: Track, other: Track) -> bool:
-    shared = np.intersect1d(main.sightings.index, other.sightings.index)
-    return len(shared) >= MIN_CLEAR_FACES
-
-
-def _is_in_its_place(main: Track, other: Track) -> bool:
-    """Whether another face appears where the main one was last, or the main one where it disappears.
-
-    Somebody who walks by comes from elsewhere; a cut, or a change of seats, puts one face in the place of another.
-    """
-    mine, theirs = main.sightings, other.sightings
-    before = int(np.searchsorted(mine.index, theirs.index[0])) - 1
-    after = int(np.searchsorted(mine.index, theirs.index[-1]))
-    changes = []
-    if before >= 0:
-        changes.append((mine.boxes_xyxy[before], theirs.boxes_xyxy[0]))
-    if after < main.n_frames:
-        changes.append((theirs.boxes_xyxy[-1], mine.boxes_xyxy[after]))
-    return any(is_near(a, b, _SAME_PLACE_WIDTHS) for a, b in changes)
 
 
 def _is_somebody_else(main: Track, enrolled: FloatArray, bounds: PairBounds) -> bool:
@@ -268,7 +187,7 @@ def _reason_by_embedding(face: TrackedFace, main: Track, enrolled: FloatArray, b
         rest = (main.clear_mean * main.n_clear - embedding) / (main.n_clear - 1)
         if float(rest @ embedding) < bounds.same:
             return Reason.IDENTITY_CONFLICT
-    if len(enrolled) and float((enrolled @ embedding).max()) >= _SAME_PICTURE:
+    if len(enrolled) and float((enrolled @ embedding).max()) >= _unchanged(bounds):
         return Reason.DUPLICATE_FRAME
     return None
 
@@ -288,11 +207,11 @@ def _varied(faces: Sequence[TrackedFace], bounds: PairBounds, n: int) -> list[_O
     Every step takes the pose with the fewest so far, and of it the face that is best and furthest from those chosen.
     """
     share = math.ceil(n / len(POSES))
-    left = _options(faces)
+    options = _options(faces)
     chosen: list[_Option] = []
     while len(chosen) < n:
         n_of = Counter(option.pose for option in chosen)
-        left = [option for option in left if n_of[option.pose] < share]
+        left = _news([option for option in options if n_of[option.pose] < share], chosen, bounds)
         if not left:
             break
         pose = min((option.pose for option in left), key=lambda name: (n_of[name], POSES.index(name)))
@@ -301,8 +220,19 @@ def _varied(faces: Sequence[TrackedFace], bounds: PairBounds, n: int) -> list[_O
             key=lambda option: option.worth * _novelty(option.face, chosen),
         )
         chosen.append(best)
-        left = [option for option in left if not _is_repeat(option.face, best.face, bounds)]
     return sorted(chosen, key=lambda option: option.face.index)
+
+
+def _news(options: Sequence[_Option], chosen: Sequence[_Option], bounds: PairBounds) -> list[_Option]:
+    """Those that repeat none of the chosen; where these are few, others of another moment have to do."""
+    new = [each for each in options if not any(_is_repeat(each.face, other.face, bounds) for other in chosen)]
+    if new or len(chosen) >= _FEWEST:
+        return new
+    return [
+        each
+        for each in options
+        if all(abs(each.face.time_s - other.face.time_s) >= _SAME_MOMENT_S for other in chosen)
+    ]
 
 
 def _options(faces: Sequence[TrackedFace]) -> list[_Option]:
@@ -348,16 +278,19 @@ def _is_repeat(face: TrackedFace, other: TrackedFace, bounds: PairBounds) -> boo
         return False
     if abs(face.time_s - other.time_s) < _SAME_MOMENT_S:
         return True
-    unchanged = bounds.same + _UNCHANGED * (1.0 - bounds.same)
-    return float(face.sample.embedding @ other.sample.embedding) >= unchanged
+    return float(face.sample.embedding @ other.sample.embedding) >= _unchanged(bounds)
+
+
+def _unchanged(bounds: PairBounds) -> float:
+    """The cosine from which two frames, or a frame and a template, are the same view of a person."""
+    return bounds.same + _UNCHANGED * (1.0 - bounds.same)
 
 
 def _reasons_of_frames(clip: TrackedClip, main: Track) -> dict[int, Reason]:
     """What stands against each frame of the clip, by its number; a clear face that is not chosen adds nothing."""
     reasons = dict.fromkeys(clip.frame_index.tolist(), Reason.NO_FACE)
     for track in clip.tracks:
-        if track is not main and track.n_clear < MIN_CLEAR_FACES and not _is_seen_with(main, track):
-            reasons |= _sighted(track, Reason.IDENTITY_CONFLICT)  # too short to be a person of its own
+        reasons |= _sighted(track, Reason.IDENTITY_CONFLICT)
     return reasons | _sighted(main, Reason.DUPLICATE_FRAME)
 
 
@@ -384,9 +317,3 @@ def _most_frequent(rejected: Sequence[RejectedFrame]) -> Reason:
 
 def _frames(clip: TrackedClip) -> Iterable[tuple[int, float]]:
     return zip(clip.frame_index.tolist(), clip.frame_time_s.tolist(), strict=True)
-
-
-def _interval_s(clip: TrackedClip) -> float:
-    """The usual time from one frame to the next; 0 for a single frame."""
-    steps = np.diff(clip.frame_time_s)
-    return float(np.median(steps)) if len(steps) else 0.0

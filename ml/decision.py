@@ -1,6 +1,10 @@
 """Candidates + operating point -> decisions, for all faces of one image together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ml.types import Candidate, Decision, Outcome, Reason
 
@@ -18,10 +22,11 @@ def decide(
     reasons: Sequence[tuple[Reason, ...]],
     threshold: float,
     margins: PairMargins | None = None,
+    is_seen_with: NDArray[np.bool_] | None = None,
 ) -> list[Decision]:
-    """Decide who each face of one image is.
+    """Decide who each face of one image is, or each tracked face of one clip.
 
-    One person stands in one place: when two faces of an image reach the threshold for the same person, the higher
+    One person stands in one place: when two faces seen together reach the threshold for the same person, the higher
     score keeps the name and the other face becomes unknown. A face with a quality reason is never named, nor is one
     that cannot be told from a look-alike by the margin that their pair needs.
 
@@ -30,6 +35,7 @@ def decide(
         reasons: per face, what stands against searching it (`ml.quality.reasons_against`); empty: nothing.
         threshold: smallest decision score that names somebody.
         margins: for pairs of people who are easily confused.
+        is_seen_with: `(n, n)` which faces are seen together; None: all of them, as in one image.
 
     Returns:
         One Decision per face, in the same order.
@@ -38,7 +44,7 @@ def decide(
     decisions = [
         _decide_face(ranked, against, threshold, needed) for ranked, against in zip(candidates, reasons, strict=True)
     ]
-    return _one_face_per_person(decisions)
+    return _one_place_per_person(decisions, is_seen_with)
 
 
 def _decide_face(
@@ -61,17 +67,16 @@ def _is_told_apart(ranked: tuple[Candidate, ...], margins: PairMargins) -> bool:
     )
 
 
-def _one_face_per_person(decisions: list[Decision]) -> list[Decision]:
-    best_face: dict[str, int] = {}
-    for face, decision in enumerate(decisions):
+def _one_place_per_person(decisions: list[Decision], is_seen_with: NDArray[np.bool_] | None) -> list[Decision]:
+    kept = list(decisions)
+    places: dict[str, list[int]] = {}
+    for face in sorted(range(len(decisions)), key=lambda face: -(decisions[face].score or 0.0)):
+        decision = decisions[face]
         if decision.person_id is None:
             continue
-        rival = best_face.get(decision.person_id)
-        if rival is None or (decision.score or 0.0) > (decisions[rival].score or 0.0):
-            best_face[decision.person_id] = face
-    return [
-        decision
-        if decision.person_id is None or best_face[decision.person_id] == face
-        else Decision(Outcome.UNKNOWN, None, decision.score, decision.margin, decision.candidates)
-        for face, decision in enumerate(decisions)
-    ]
+        others = places.setdefault(decision.person_id, [])
+        if any(is_seen_with is None or is_seen_with[face, other] for other in others):
+            kept[face] = replace(decision, outcome=Outcome.UNKNOWN, person_id=None)
+        else:
+            others.append(face)
+    return kept

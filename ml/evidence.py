@@ -3,7 +3,8 @@
 Non-mated: each template is searched against everybody but its own person. That is a search by somebody who is not
 enrolled, at full gallery size, by the deployment's own cameras and people. Mated: each template is searched with
 itself left out, and with its whole enrolment left out where the person has another one, because the frames of one
-clip are near copies of each other and would flatter the result.
+clip are near copies of each other and would flatter the result. Of somebody who has nothing but one clip, no search
+is a mated one.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from ml.gallery import GallerySnapshot
 from ml.scoring import decision_scores, person_scores
 from ml.types import FloatArray, ScoreRule
 
-# More searches than this say nothing more about a rate of 0.1 %, and cost minutes in a large gallery.
+# More searches than this say nothing more about a rate of 0.1 %, and cost minutes in a large gallery. Everybody is
+# searched once all the same: a look-alike who was not searched would not be found.
 MAX_SEARCHES = 20_000
 # Values of one block of the probe-by-template matrix: 64 MB of float32.
 _BLOCK_VALUES = 16_000_000
@@ -28,7 +30,8 @@ class GalleryEvidence:
     `template_ids` were searched; `person_rows` are places in `person_ids`, everybody in the gallery. `non_mated` is the
     decision score that the template reaches as a stranger, for the person in row `rival_rows` (-1: there is nobody
     else). `mated` is its decision score for its own person and `lead` how far that is ahead of the best other person's,
-    both NaN where nothing of theirs is left to compare with. `n_left` is how many templates of them were left.
+    both NaN where nothing of theirs is left to compare with, and `mated` also where only frames of the same clip are.
+    `n_left` is how many templates of them were left.
     """
 
     person_ids: tuple[str, ...]
@@ -52,12 +55,17 @@ class GalleryEvidence:
 
     @property
     def is_mated(self) -> NDArray[np.bool_]:
-        """Rows that are a search by an enrolled person: something of theirs was left."""
+        """Rows that are a search by an enrolled person: something of theirs was left that is no near copy."""
         return ~np.isnan(self.mated)
 
 
 def search_gallery(
-    snapshot: GallerySnapshot, enrolments: NDArray[np.int64], rule: ScoreRule, *, seed: int = 0
+    snapshot: GallerySnapshot,
+    enrolments: NDArray[np.int64],
+    rule: ScoreRule,
+    *,
+    is_clip: NDArray[np.bool_] | None = None,
+    seed: int = 0,
 ) -> GalleryEvidence:
     """Search a gallery with its own templates.
 
@@ -65,27 +73,32 @@ def search_gallery(
         snapshot: the gallery.
         enrolments: `(T,)` which enrolment each template comes from, any numbering, in the snapshot's order.
         rule: the one that decides in production.
+        is_clip: `(T,)` whether that enrolment was a video; None: none was.
         seed: for the choice of templates where there are more than `MAX_SEARCHES`.
 
     Returns:
-        Evidence with at most `MAX_SEARCHES` rows, ordered by template id; memory stays near 200 MB.
+        Evidence with at most `MAX_SEARCHES` rows, or one for each person where there are more people, ordered by
+        template id; memory stays near 200 MB.
     """
     by_person = np.argsort(snapshot.person_rows, kind="stable")
     templates, owners = snapshot.embeddings[by_person], snapshot.person_rows[by_person]
-    searched = _sample(len(owners), seed)
     starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]) if len(owners) else np.empty(0, np.int64)
+    searched = _sample(len(owners), starts, seed)
     centroids = _centroids(templates, starts)
     own = _own_scores(templates, owners, enrolments[by_person], starts, searched, rule)
     others = _best_others(templates, owners, starts, centroids, searched, rule)
     rows = by_person[searched]
     order = np.argsort(rows)
+    mated = decision_scores(own.score, others.best, rule)
+    if is_clip is not None:
+        mated = np.where(own.is_same_enrolment & is_clip[rows], np.float32(np.nan), mated)
     return GalleryEvidence(
         person_ids=snapshot.person_ids,
         template_ids=snapshot.template_ids[rows][order],
         person_rows=owners[searched][order],
         non_mated=decision_scores(others.best, others.second, rule)[order],
         rival_rows=others.best_row[order],
-        mated=decision_scores(own.score, others.best, rule)[order],
+        mated=mated[order],
         lead=(decision_scores(own.score, others.best, rule) - decision_scores(others.best, own.score, rule))[order],
         n_left=own.n_left[order],
     )
@@ -93,10 +106,11 @@ def search_gallery(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Own:
-    """Person score of each template for its own person, NaN without any left, and how many were left."""
+    """Person score of each template for its own person, NaN without any left; how many were left, and from where."""
 
     score: FloatArray
     n_left: NDArray[np.int64]
+    is_same_enrolment: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,10 +122,15 @@ class _Others:
     best_row: NDArray[np.int64]
 
 
-def _sample(n: int, seed: int) -> NDArray[np.int64]:
+def _sample(n: int, starts: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Rows to search: one of each person, whose rows begin at `starts`, and then any."""
     if n <= MAX_SEARCHES:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, MAX_SEARCHES, replace=False))
+    generator = np.random.default_rng(seed)
+    of_each = generator.integers(starts, np.r_[starts[1:], n])
+    others = np.setdiff1d(np.arange(n), of_each, assume_unique=True)
+    more = generator.choice(others, max(0, MAX_SEARCHES - len(of_each)), replace=False)
+    return np.sort(np.r_[of_each, more])
 
 
 def _centroids(templates: FloatArray, starts: NDArray[np.int64]) -> FloatArray:
@@ -131,17 +150,18 @@ def _own_scores(
 ) -> _Own:
     ends = np.r_[starts[1:], len(owners)]
     scores = np.full(len(searched), np.nan, dtype=np.float32)
-    n_left = np.zeros(len(searched), dtype=np.int64)
+    n_left, is_same_enrolment = np.zeros(len(searched), dtype=np.int64), np.zeros(len(searched), dtype=bool)
     for i, row in enumerate(searched):
         start, end = int(starts[owners[row]]), int(ends[owners[row]])
         left = _left_over(int(row), start, end, enrolments)
         n_left[i] = len(left)
         if len(left):
+            is_same_enrolment[i] = enrolments[left[0]] == enrolments[row]
             mean = templates[left].mean(axis=0)
             centroid_score = templates[row] @ mean / np.linalg.norm(mean)
             best_score = (templates[left] @ templates[row]).max()
             scores[i] = person_scores(centroid_score, best_score, rule)
-    return _Own(scores, n_left)
+    return _Own(scores, n_left, is_same_enrolment)
 
 
 def _left_over(row: int, start: int, end: int, enrolments: NDArray[np.int64]) -> NDArray[np.int64]:

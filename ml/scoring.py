@@ -27,20 +27,25 @@ def decision_scores(own: FloatArray, best_other: FloatArray, rule: ScoreRule) ->
     return np.asarray(own - np.float32(rule.runner_up_weight) * np.maximum(best_other, floor), dtype=np.float32)
 
 
-def rank_candidates(hits: PersonHits, rule: ScoreRule, n_candidates: int) -> tuple[Candidate, ...]:
+def rank_candidates(
+    hits: PersonHits, rule: ScoreRule, n_candidates: int, agreement: float = 1.0
+) -> tuple[Candidate, ...]:
     """Turn one probe's hits into candidates with decision scores, best first.
 
     Args:
         hits: the nearest people; must hold the two best by person score.
         rule: weights.
         n_candidates: how many to return at most.
+        agreement: of a probe fused from several faces the length of their mean embedding (`ml.tracking.PooledProbe`),
+            so that it scores what its faces do on average. Without that, fusing would raise strangers' scores too:
+            measured with 2 to 305 people, 1.6 to 3 % of strangers would be named at a threshold for 1 %.
 
     Returns:
         Candidates by falling score, rank from 1; empty for an empty gallery.
     """
     if not hits.person_ids:
         return ()
-    scores = person_scores(hits.centroid_scores, hits.best_scores, rule)
+    scores = np.float32(agreement) * person_scores(hits.centroid_scores, hits.best_scores, rule)
     order = np.lexsort((hits.template_ids, -scores))  # equal scores: the older template first, the same every time
     ranked = scores[order]
     second = ranked[1] if len(ranked) > 1 else np.float32(-np.inf)

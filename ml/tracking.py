@@ -2,7 +2,7 @@
 
 A track is never passed from one person to another. Position says where to look for a face that was there a moment ago;
 whether it is the same person's is said by the embedding, wherever the face is clear enough for that. A face that
-disagrees opens a new track in the same place, and tracks are joined afterwards if all their clear faces agree.
+disagrees opens a new track in the same place, and tracks are joined afterwards if their clear faces agree on average.
 
 Agreement is a mean of cosines between single faces (not the cosine of fused ones), which is the scale that `PairBounds`
 is measured on. In the two head-turning development clips it is never below 0.95, with one frame a second as with 12,
@@ -29,13 +29,13 @@ _MAX_GAP_S = 1.0
 _REACH_WIDTHS = 0.5
 _REACH_WIDTHS_PER_S = 2.0
 _MAX_SIZE_RATIO = 2.0
-# A face too poor for its embedding to count belongs to the track whose last box it covers (the usual SORT bound).
+# A face too poor for its embedding to count may also belong to the track whose last box it covers (the SORT bound).
 _MIN_IOU = 0.3
 # The last clear faces that a new one has to agree with: half a second of common clips, in much the same pose.
 _N_RECENT = 5
 # Fewer clear faces than this are a glitch, not a person: a detector is rarely wrong three times in the same way.
 MIN_CLEAR_FACES = 3
-# Memory: at most this many embeddings a track and finished tracks a clip, together 21 MB.
+# Memory: at most this many faces a track and finished tracks a clip, 22 MB in all with 128 numbers each, 46 with 512.
 _MAX_FACES = 128
 _MAX_TRACKS = 128
 # Faces are forgotten from the fullest cell of this grid of yaw and pitch, so that rare poses stay.
@@ -124,9 +124,14 @@ class TrackedClip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledProbe:
-    """One probe for a whole track: unit-norm `embedding (D,)` fused from `n_faces`, and the best single face."""
+    """One probe for a whole track: unit-norm `embedding (D,)` fused from `n_faces`, and the best single face.
+
+    `agreement` is the length of their mean embedding, 0..1: what a cosine with `embedding` is to be multiplied with to
+    be the mean over the faces, as `ml.scoring.rank_candidates` does.
+    """
 
     embedding: FloatArray
+    agreement: float
     best: TrackedFace
     n_faces: int
 
@@ -235,8 +240,9 @@ def pool_track(track: Track, n_best: int = 8) -> PooledProbe:
     clear = [face for face in track.faces if face.reason is None] or list(track.faces)
     best = sorted(clear, key=lambda face: -face.sample.quality.score)[:n_best]
     weights = np.array([max(face.sample.quality.score, 0.01) for face in best])
-    mean = weights @ np.array([face.sample.embedding for face in best])
-    return PooledProbe(np.asarray(mean / np.linalg.norm(mean), dtype=np.float32), best[0], len(best))
+    mean = weights @ np.array([face.sample.embedding for face in best]) / weights.sum()
+    agreement = float(np.linalg.norm(mean))
+    return PooledProbe(np.asarray(mean / agreement, dtype=np.float32), agreement, best[0], len(best))
 
 
 def mean_cosine(a: Track, b: Track) -> float | None:
@@ -265,6 +271,7 @@ class _Builder:
 
     faces: list[TrackedFace]
     rows: array  # type: ignore[type-arg]
+    last: FloatArray
     clear_sum: FloatArray
     n_clear: int = 0
     total_prominence: float = 0.0
@@ -272,7 +279,8 @@ class _Builder:
 
     @classmethod
     def start(cls, seen: _Seen) -> "_Builder":
-        track = cls([], array("d"), np.zeros(len(seen.face.sample.embedding), dtype=np.float32))
+        embedding = seen.face.sample.embedding
+        track = cls([], array("d"), embedding, np.zeros_like(embedding))
         track.take(seen)
         return track
 
@@ -286,6 +294,7 @@ class _Builder:
         self.rows.extend((face.index, face.time_s, *map(float, sample.face.box_xyxy), seen.prominence, code))
         self.total_prominence += seen.prominence
         self.faces.append(face)
+        self.last = sample.embedding
         if face.reason is None:
             self.clear_sum = self.clear_sum + sample.embedding
             self.n_clear += 1
@@ -296,12 +305,14 @@ class _Builder:
         """How strongly a face is drawn to this track, None: it cannot be its next one."""
         last_xyxy = np.array(self.rows[-_N_COLUMNS + 2 : -_N_COLUMNS + 6], dtype=np.float32)
         overlap = _iou(last_xyxy, face.sample.face.box_xyxy)
-        if face.reason is not None or not self.recent:
-            return overlap - 1.0 if overlap >= _MIN_IOU else None
-        agreement = float(np.mean([embedding @ face.sample.embedding for embedding in self.recent]))
+        # Where one of the two is not clear, nobody's identity hangs on the answer: the place alone may give it.
+        is_sure = face.reason is None and bool(self.recent)
+        known = list(self.recent) if is_sure else [self.last]
+        agreement = float(np.mean([embedding @ face.sample.embedding for embedding in known]))
         reach = _REACH_WIDTHS + _REACH_WIDTHS_PER_S * (face.time_s - self.last_s)
-        is_possible = is_near(last_xyxy, face.sample.face.box_xyxy, reach)
-        return agreement + overlap if is_possible and agreement >= bounds.same else None
+        if agreement >= bounds.same and is_near(last_xyxy, face.sample.face.box_xyxy, reach):
+            return agreement + overlap - (0.0 if is_sure else 2.0)
+        return overlap - 2.0 if not is_sure and overlap >= _MIN_IOU else None
 
     def absorb(self, other: "_Builder") -> None:
         """Take over all faces of a track that shares no frame with this one."""
@@ -347,26 +358,29 @@ def _fullest_cell(faces: Iterable[TrackedFace]) -> list[TrackedFace]:
 
 
 def _join(tracks: Sequence[_Builder], bounds: PairBounds) -> list[_Builder]:
-    """Join tracks whose clear faces agree and that share no frame, the most alike first."""
+    """Join tracks whose clear faces agree on average and that share no frame, the most alike first."""
     left = list(tracks)
-    while (pair := _most_alike(left, bounds.same)) is not None:
-        keeper, other = pair
-        keeper.absorb(other)
-        left.remove(other)
+    likeness = _likeness(left)
+    while likeness.size and likeness.max() >= bounds.same:
+        keeper, other = sorted(divmod(int(likeness.argmax()), len(left)))
+        weights = np.array([[left[keeper].n_clear], [left[other].n_clear]], dtype=np.float32)
+        # The mean of all pairs of faces follows from those of the parts, and what keeps one part apart keeps the whole.
+        joined = (weights * likeness[[keeper, other]]).sum(axis=0) / weights.sum()
+        likeness[keeper], likeness[:, keeper] = joined, joined
+        likeness = np.delete(np.delete(likeness, other, axis=0), other, axis=1)
+        left[keeper].absorb(left.pop(other))
     return left
 
 
-def _most_alike(tracks: Sequence[_Builder], bound: float) -> tuple[_Builder, _Builder] | None:
-    clear = [track for track in tracks if track.n_clear]
-    if len(clear) < 2:
-        return None
-    means = np.array([track.mean() for track in clear])
-    cosines = means @ means.T
-    pairs = ((i, j) for i, j in combinations(range(len(clear)), 2) if cosines[i, j] >= bound)
-    for i, j in sorted(pairs, key=lambda pair: -cosines[pair]):
-        if not np.intersect1d(clear[i].table()[:, 0], clear[j].table()[:, 0]).size:
-            return clear[i], clear[j]
-    return None
+def _likeness(tracks: Sequence[_Builder]) -> FloatArray:
+    """`(n, n)` mean cosines between the clear faces of two tracks; -inf if one has none, or both are in one frame."""
+    likeness = np.full((len(tracks), len(tracks)), -np.inf, dtype=np.float32)
+    frames = [frozenset(track.table()[:, 0].tolist()) for track in tracks]
+    means = [track.mean() for track in tracks]
+    for i, j in combinations(range(len(tracks)), 2):
+        if tracks[i].n_clear and tracks[j].n_clear and frames[i].isdisjoint(frames[j]):
+            likeness[i, j] = likeness[j, i] = means[i] @ means[j]
+    return likeness
 
 
 def _width(box_xyxy: FloatArray) -> float:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import ApiKey
@@ -18,6 +18,16 @@ def any_key(session: Session) -> bool:
 
 def all_keys(session: Session) -> list[ApiKey]:
     return list(session.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)))
+
+
+def delete_key(session: Session, key_id: str) -> None:
+    session.execute(delete(ApiKey).where(ApiKey.id == key_id))
+
+
+def delete_expired(session: Session, prefix: str, now: datetime) -> None:
+    """Expired keys whose id begins with this."""
+    of_kind = ApiKey.id.startswith(f"{prefix}_", autoescape=True)
+    session.execute(delete(ApiKey).where(of_kind, ApiKey.expires_at < now))
 
 
 def touch(session: Session, key_id: str, now: datetime, unless_after: datetime) -> None:

@@ -67,6 +67,16 @@ def revoke_key(session: Session, key_id: str) -> None:
     key.revoked_at = key.revoked_at or utc_now()
 
 
+def delete_key(session: Session, key_id: str) -> None:
+    """For a key that was made for one command; what it did stays in the audit log under its id."""
+    queries.delete_key(session, key_id)
+
+
+def delete_expired_keys(session: Session, prefix: str) -> None:
+    """Deletes keys made for one command that ended without deleting its own."""
+    queries.delete_expired(session, prefix, utc_now())
+
+
 def authenticate(database: Database, secret: str | None) -> Principal:
     """Who holds this secret; refuses with 401 when nobody does (any more)."""
     if not secret:

@@ -1,7 +1,8 @@
 """A small REST client for the commands that talk to a running service."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from time import sleep
 from typing import Annotated, Any
@@ -10,13 +11,16 @@ import httpx
 import typer
 
 from app.auth.scopes import Scope
-from app.auth.service import create_key, revoke_key
+from app.auth.service import create_key, delete_expired_keys, delete_key
 from app.db.engine import open_database
-from app.db.types import utc_now
+from app.db.types import new_id, utc_now
 from app.settings import Settings
 
-_TIMEOUT_S = 120.0
+# A long clip is looked at for minutes before it is answered.
+_TIMEOUT = httpx.Timeout(120.0, read=900.0)
 _TRIES = 30
+# A command that is killed leaves its key behind: then it ends by itself, and the next command deletes it.
+_BORROWED, _BORROWED_FOR = "key_cli", timedelta(days=1)
 
 UrlOption = Annotated[str, typer.Option("--url", envvar="ROLLCALL_URL", help="Where the service runs.")]
 KeyOption = Annotated[
@@ -24,7 +28,7 @@ KeyOption = Annotated[
     typer.Option(
         "--key",
         envvar="ROLLCALL_API_KEY",
-        help="API key. Without one, on the service's own machine, a key is made for this command and revoked after it.",
+        help="API key. Without one, on the service's own machine, a key is made for this command and deleted after it.",
     ),
 ]
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -48,7 +52,7 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
-        self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=_TIMEOUT_S)
+        self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=_TIMEOUT)
 
     def close(self) -> None:
         self._http.close()
@@ -66,14 +70,22 @@ class Client:
         return self._call("POST", path, json=body)
 
     def post_files(self, path: str, fields: dict[str, str], files: Sequence[tuple[str, Path]]) -> Any:
-        """POST a form with files; each is `(field, path)`."""
-        parts = [(field, (file.name, file.read_bytes())) for field, file in files]
-        return self._call("POST", path, data=fields, files=parts)
+        """POST a form with files, read as they are sent; each is `(field, path)`."""
 
-    def _call(self, method: str, path: str, **kwargs: Any) -> Any:
+        def send() -> httpx.Response:
+            with ExitStack() as opened:
+                parts = [(field, (file.name, opened.enter_context(file.open("rb")))) for field, file in files]
+                return self._http.post(path, data=fields, files=parts)
+
+        return self._answered(send)
+
+    def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> Any:
+        return self._answered(lambda: self._http.request(method, path, json=json))
+
+    def _answered(self, send: Callable[[], httpx.Response]) -> Any:
         for _ in range(_TRIES):
             try:
-                answer = self._http.request(method, path, **kwargs)
+                answer = send()
             except httpx.TransportError as error:
                 raise ServiceError(
                     f"no answer from {self._url} ({type(error).__name__}): start it with `rollcall serve`, or name "
@@ -123,12 +135,16 @@ def _borrowed_key(scope: Scope) -> Iterator[str]:
         )
     database = open_database(settings)
     try:
+        now = utc_now()
         with database.write() as session:
-            key, secret = create_key(session, f"command line {utc_now():%Y-%m-%d %H:%M}", scope)
+            delete_expired_keys(session, _BORROWED)
+            key, secret = create_key(
+                session, f"command line {now:%Y-%m-%d %H:%M}", scope, now + _BORROWED_FOR, key_id=new_id(_BORROWED)
+            )
         try:
             yield secret
         finally:
             with database.write() as session:
-                revoke_key(session, key.id)
+                delete_key(session, key.id)
     finally:
         database.dispose()

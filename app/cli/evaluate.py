@@ -50,6 +50,14 @@ def evaluate(
     fit_prior: Annotated[
         bool, typer.Option("--fit-prior", help="Also print a ScorePrior measured on the cohort, for a model card.")
     ] = False,
+    fusion: Annotated[
+        bool,
+        typer.Option(
+            "--fusion",
+            help="Also compare ways to combine a person's photos into templates, and classifiers. Looks at the cohort "
+            "too, and then takes half a minute or more for 300 people.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="For everything that is drawn at random.")] = 0,
     cache: Annotated[
         Path, typer.Option(file_okay=False, help="Folder that keeps what was seen in photos: biometric data.")
@@ -68,7 +76,9 @@ def evaluate(
     if cache.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"the cache {cache} lies inside the folder of photos: name another one with --cache")
     settings, notes = Settings(), Console(stderr=True)
-    options = Options(seed, max_strangers, is_plain_measured=plain, is_prior_fitted=fit_prior)
+    options = Options(
+        seed, max_strangers, is_plain_measured=plain, is_prior_fitted=fit_prior, is_fusion_compared=fusion
+    )
     chosen = choose_protocol(folder, protocol, options)
     notes.print(f"Protocol {chosen.source}.", markup=False)
     machine = Machine(settings.detector, settings.device, settings.models_path, settings.min_face_px)
@@ -79,6 +89,8 @@ def evaluate(
         Console().print(_summary(model))
         if model["effect"]:
             Console().print(_effect(model["effect"]), markup=False)
+        if "fusion" in model:
+            _print_fusion(model["fusion"])
     if fit_prior:
         _print_priors(notes, results)
     notes.print(f"Report: {out / 'report.html'}", markup=False)
@@ -127,11 +139,49 @@ def _summary(model: dict[str, Any]) -> Table:
     return table
 
 
+def _print_fusion(fusion: dict[str, Any]) -> None:
+    if fusion["rows"]:
+        Console().print(_fusion_table(fusion))
+    for each in fusion["left_out"]:
+        Console().print(f"Left out: {each['title']}, because {each['reason']}.", markup=False)
+    Console().print(fusion["verdict"], markup=False)
+
+
+def _fusion_table(fusion: dict[str, Any]) -> Table:
+    table = Table(
+        title="Many templates or one",
+        caption="More missed: percentage points more than the default. Microseconds: this machine's, on one thread",
+    )
+    table.add_column("frames, search")
+    headings = (
+        f"FNIR at FPIR {fusion['target_fpir'] * 100:g} %",
+        "more missed",
+        "rank 1",
+        "bytes a person",
+        "µs a search",
+    )
+    for heading in (*headings, "s to learn", "chosen"):
+        table.add_column(heading, justify="right")
+    for row in fusion["rows"]:
+        title = f"{row['title']}\n(default)" if row["is_default"] else row["title"]
+        difference = _points(row["difference"], "\n") if row["difference"] else "–"
+        numbers = (_number(row["n_bytes"]), _number(row["search_us"]), _number(row["fit_s"], 1), row["setting"])
+        style = "bold" if row["is_default"] else None
+        table.add_row(title, _rate(row["fnir"]), difference, _rate(row["rank1"]), *numbers, style=style)
+    return table
+
+
+def _number(value: float | None, n_decimals: int = 0) -> str:
+    return "–" if value is None else f"{value:,.{n_decimals}f}"
+
+
+def _points(difference: dict[str, float], between: str = " ") -> str:
+    value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f}{between}({low:+.1f} to {high:+.1f})"
+
+
 def _effect(rows: list[dict[str, Any]]) -> str:
-    points = []
-    for row in rows:
-        value, low, high = (100 * row["fnir"][key] for key in ("value", "low", "high"))
-        points.append(f"{value:+.1f} ({low:+.1f} to {high:+.1f}) at FPIR {row['target_fpir'] * 100:g} %")
+    points = [f"{_points(row['fnir'])} at FPIR {row['target_fpir'] * 100:g} %" for row in rows]
     return f"Without the mirror image, percentage points more missed by the product's rule: {'; '.join(points)}"
 
 

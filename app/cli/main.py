@@ -7,6 +7,7 @@ import typer
 from app import __version__
 from app.cli.demo import demo
 from app.cli.enroll import enroll
+from app.cli.enroll_video import enroll_video
 from app.cli.evaluate import evaluate
 from app.cli.identify import identify
 from app.cli.keys import app as keys_app
@@ -43,6 +44,7 @@ def _options(
 app.command("serve")(serve)
 app.command("worker")(worker)
 app.command("enroll")(enroll)
+app.command("enroll-video")(enroll_video)
 app.command("identify")(identify)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)

@@ -50,7 +50,7 @@ def print_history(console: Console, page: Json, current: Json) -> None:
     suggested = current["suggestion"] or {"id": None}
     marks = {current["id"]: "  (in force)", suggested["id"]: "  (suggested)"}
     for point in page["items"]:
-        mark = marks.get(point["id"], "")
+        mark = marks.get(point["id"], "  (was only suggested)" if point["is_suggestion"] else "")
         console.print(f"[bold]{point['id']}[/bold]  {point['threshold']:.4f}  {_chosen(point)}{mark}", highlight=False)
         fpir, fnir = (_percent(point[name]["value"]) for name in ("expected_fpir", "expected_fnir"))
         console.print(f"  expected FPIR {fpir}, FNIR {fnir} with {point['n_people']:,} people", highlight=False)

@@ -6,7 +6,6 @@ hundred share one. What an answer calls an event is therefore in the database.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
 from threading import Lock
 
 import structlog
@@ -18,8 +17,6 @@ from app.decisions import queries
 from ml.types import Candidate, Decision, Quality, Reason
 
 _CANDIDATES_KEPT = 3
-_PURGE_EVERY = timedelta(minutes=1)
-_PURGED_AT_ONCE = 2000
 
 log = structlog.get_logger(__name__)
 
@@ -53,19 +50,18 @@ class _Entry:
 
 
 class DecisionLog:
-    """Keeps decisions for `retention_days`; 0 keeps none."""
+    """Stores decisions, unless they are kept for 0 days."""
 
     def __init__(self, database: Database, retention_days: int) -> None:
         self._database = database
-        self._retention = timedelta(days=retention_days)
+        self._keeps = retention_days > 0
         self._waiting: list[_Entry] = []
         self._queue = Lock()
         self._pen = Lock()
-        self._purged_at: datetime | None = None
 
     def store(self, faces: Sequence[DecidedFace], circumstances: Circumstances) -> list[str | None]:
         """One event id per face; None for all of them when nothing is kept, or when it could not be stored."""
-        if not faces or not self._retention:
+        if not faces or not self._keeps:
             return [None for _ in faces]
         entry = _entry(faces, circumstances)
         with self._queue:
@@ -96,12 +92,8 @@ class DecisionLog:
             entry.is_stored = True
 
     def _insert(self, decisions: list[dict[str, object]], candidates: list[dict[str, object]]) -> None:
-        now = utc_now()
-        is_purge_due = self._purged_at is None or now - self._purged_at >= _PURGE_EVERY
         with self._database.write() as session:
             queries.insert_decisions(session, decisions, candidates)
-            if is_purge_due and queries.delete_older(session, now - self._retention, _PURGED_AT_ONCE) == 0:
-                self._purged_at = now
 
 
 def _entry(faces: Sequence[DecidedFace], circumstances: Circumstances) -> _Entry:

@@ -1,30 +1,17 @@
 """All SQL about stored decisions."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, distinct, func, insert, or_, select
+from sqlalchemy import delete, distinct, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from app.db.tables import DecisionCandidate, DecisionRow, Person
+from app.decisions.rules import StoredFace
 
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What another threshold would have made of stored decisions: counts of all, and the newest that change.
-
-    A change comes with the person of rank 1, None when they were erased.
-    """
-
-    n_decisions: int
-    n_named: int
-    n_no_longer_named: int
-    n_newly_named: int
-    changes: list[tuple[DecisionRow, str | None]]
+# Ids in one IN (...): below every database's limit on bound values.
+_IDS_AT_ONCE = 500
 
 
 def insert_decisions(
@@ -42,12 +29,16 @@ def insert_decisions(
         session.execute(insert(DecisionCandidate), [dict(row) for row in kept])
 
 
+def has_older(session: Session, before: datetime) -> bool:
+    return session.scalars(select(DecisionRow.id).where(DecisionRow.at < before).limit(1)).first() is not None
+
+
 def delete_older(session: Session, before: datetime, at_most: int) -> int:
     """Deletes the oldest decisions made before a time; returns how many."""
     oldest = select(DecisionRow.id).where(DecisionRow.at < before).order_by(DecisionRow.at).limit(at_most)
     ids = list(session.scalars(oldest))
-    for start in range(0, len(ids), 500):
-        session.execute(delete(DecisionRow).where(DecisionRow.id.in_(ids[start : start + 500])))
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        session.execute(delete(DecisionRow).where(DecisionRow.id.in_(ids[start : start + _IDS_AT_ONCE])))
     return len(ids)
 
 
@@ -68,37 +59,17 @@ def count_about(session: Session, person_id: str) -> int:
     return session.scalars(select(func.count(distinct(DecisionRow.id))).where(about)).one()
 
 
-def replay(session: Session, threshold: float, model: str, n_changes: int) -> Replayed:
-    """Decide every stored decision of this backbone again, at another threshold.
-
-    A face that was held back although its score reached the threshold (a look-alike too near, or a better face of the
-    same person in the picture) stays held back, and one of low quality stays unnamed.
-    """
-    of_model = DecisionRow.model == model
-    was_named = and_(of_model, DecisionRow.outcome == "identified")
-    no_longer = and_(was_named, DecisionRow.score < threshold)
-    newly = and_(
-        of_model,
-        DecisionRow.outcome == "unknown",
-        DecisionRow.score < DecisionRow.threshold,
-        DecisionRow.score >= threshold,
-    )
-    best = and_(DecisionCandidate.decision_id == DecisionRow.id, DecisionCandidate.rank == 1)
-    changed = (
-        select(DecisionRow, DecisionCandidate.person_id)
-        .outerjoin(DecisionCandidate, best)
-        .where(or_(no_longer, newly))
-        .order_by(DecisionRow.at.desc(), DecisionRow.id)
-        .limit(n_changes)
-    )
-    return Replayed(
-        n_decisions=_count(session, of_model),
-        n_named=_count(session, was_named),
-        n_no_longer_named=_count(session, no_longer),
-        n_newly_named=_count(session, newly),
-        changes=[(row, person_id) for row, person_id in session.execute(changed)],
-    )
+def newest(session: Session, model: str, limit: int) -> list[StoredFace]:
+    """Decisions of this backbone, newest first, the faces of one image together."""
+    of_model = select(DecisionRow).where(DecisionRow.model == model)
+    rows = session.scalars(of_model.order_by(DecisionRow.at.desc(), DecisionRow.id).limit(limit)).all()
+    found: dict[str, list[DecisionCandidate]] = {}
+    for candidate in _candidates_of(session, [row.id for row in rows]):
+        found.setdefault(candidate.decision_id, []).append(candidate)
+    return [StoredFace(row, found.get(row.id, [])) for row in rows]
 
 
-def _count(session: Session, condition: ColumnElement[bool]) -> int:
-    return session.scalars(select(func.count()).select_from(DecisionRow).where(condition)).one()
+def _candidates_of(session: Session, decision_ids: Sequence[str]) -> Iterator[DecisionCandidate]:
+    for start in range(0, len(decision_ids), _IDS_AT_ONCE):
+        among = DecisionCandidate.decision_id.in_(decision_ids[start : start + _IDS_AT_ONCE])
+        yield from session.scalars(select(DecisionCandidate).where(among).order_by(DecisionCandidate.rank))

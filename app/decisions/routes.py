@@ -24,7 +24,11 @@ def feedback(
 
     "Not this person" (`correct: false`) raises the bar between the person who was named and the one it really was, or
     else the runner-up: from the next request on, the one is named only with a larger lead over the other. Nobody else
-    is affected. Judging the same event again replaces the first word.
+    is affected. Judging the same event again replaces the first word, and takes back what it raised; once the event is
+    no longer kept, `DELETE /v1/threshold/look-alikes/{person_a}/{person_b}` does that.
+
+    What contradicts itself is refused with 422 `feedback_contradictory`: `correct: true` with somebody else than the
+    person who was named, or with anybody where nobody was; `correct: false` with the very person who was named.
     """
 
     def work(session: Session) -> Answer:

@@ -10,6 +10,7 @@ from app.db.tables import DecisionCandidate, DecisionRow
 from app.db.types import utc_now
 from app.decisions import queries, schemas
 from app.errors import ProblemError
+from app.gallery.queries import lock_gallery
 from app.operating_points import queries as point_queries
 from app.people import service as people_service
 from ml.decision import pair_of
@@ -32,16 +33,18 @@ def judge(
     session: Session, event_id: str, feedback: schemas.Feedback, look_alike_margin: float, caller: Principal
 ) -> schemas.FeedbackReceipt:
     """Note what was right or wrong; "not this person" raises the bar between the two people concerned, only."""
+    lock_gallery(session)  # from here on nobody is erased, and nobody else judges
+    point_queries.lock_state(session)
     decision = queries.decision(session, event_id)
     if decision is None:
         raise ProblemError(404, "event_not_found", "There is no event with this id; old ones are not kept.")
     if feedback.person_id is not None:
         people_service.get(session, feedback.person_id)
-    point_queries.lock_state(session)
-    _take_back(session, decision)
+    _refuse_contradiction(decision, feedback)
     decision.is_correct, decision.true_person_id = feedback.correct, feedback.person_id
     decision.judged_at, decision.judged_by = utc_now(), caller.actor
     session.flush()
+    point_queries.take_back(session, event_id)  # an operator who judges again has changed their mind
     raised = _raise_bar(session, decision, look_alike_margin)
     record(session, caller.actor, "event.judged", event_id, {"correct": feedback.correct, "raised": raised is not None})
     return schemas.FeedbackReceipt(
@@ -49,11 +52,19 @@ def judge(
     )
 
 
-def _take_back(session: Session, decision: DecisionRow) -> None:
-    """An operator who judges again changes their mind: what the first word raised is lowered."""
-    rival = _rival(decision, queries.candidates(session, decision.id))
-    if rival is not None and decision.person_id is not None:
-        point_queries.forget_margin(session, decision.person_id, rival.person_id)
+def _refuse_contradiction(decision: DecisionRow, feedback: schemas.Feedback) -> None:
+    if feedback.person_id is None or feedback.correct == (feedback.person_id == decision.person_id):
+        return
+    if not feedback.correct:
+        detail = (
+            "This event names that very person: send correct=true if it was them, or correct=false with the id of "
+            "whoever it really was, or without person_id."
+        )
+    elif decision.outcome == "identified":
+        detail = "This event names somebody else: send correct=false with this person_id if it really was them."
+    else:
+        detail = "This event names nobody: send correct=false with this person_id if it was them, else no person_id."
+    raise ProblemError(422, "feedback_contradictory", detail)
 
 
 def _raise_bar(session: Session, decision: DecisionRow, look_alike_margin: float) -> schemas.RaisedPair | None:
@@ -62,8 +73,9 @@ def _raise_bar(session: Session, decision: DecisionRow, look_alike_margin: float
         return None
     wanted = max(look_alike_margin, rival.lead + _STEP * look_alike_margin)
     margin = min(wanted, _HIGHEST * look_alike_margin)
-    a, b = pair_of(decision.person_id, rival.person_id)
-    return schemas.RaisedPair(person_a=a, person_b=b, margin=point_queries.raise_margin(session, a, b, margin))
+    pair = pair_of(decision.person_id, rival.person_id)
+    point_queries.complain(session, decision.id, *pair, margin)
+    return schemas.RaisedPair(person_a=pair[0], person_b=pair[1], margin=point_queries.pair_margins(session)[pair])
 
 
 def _rival(decision: DecisionRow, candidates: list[DecisionCandidate]) -> _Rival | None:
@@ -72,7 +84,7 @@ def _rival(decision: DecisionRow, candidates: list[DecisionCandidate]) -> _Rival
         return None
     others = {each.person_id: each.score for each in candidates if each.person_id != decision.person_id}
     true_id = decision.true_person_id
-    if true_id == decision.person_id or not (true_id or others):
+    if not (true_id or others):
         return None
     other_id = true_id or next(iter(others))
     return _Rival(other_id, decision.score - others.get(other_id, decision.score))

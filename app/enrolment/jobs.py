@@ -1,7 +1,6 @@
 """The job that enrols a clip. It may run again after a crash: what it leaves behind is written once, in one commit."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from app.enrolment.preflight import Preflight, preflight
 from app.enrolment.uploads import Uploads
 from app.gallery.changes import record_additions
 from app.gallery.queries import claim_model, lock_gallery
-from app.inference.clips import ClipReader, SeenClip, video_limits
-from app.jobs.context import JobContext
+from app.inference.clips import TO_ENROLL, ClipReader, SeenClip, video_limits
+from app.jobs.context import Equipment, JobContext
 from app.operating_points.current import PointInForce
 from ml.clip import ClipChoice, choose_from_clip
 from ml.errors import VideoError
-from ml.quality import ENROLL_LIMITS
 from ml.types import FloatArray
 
 # Looking at the frames takes nearly all the time.
@@ -55,15 +53,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Looked:
-    """What was seen in the clip and chosen from it; `enrolled (m, D)` are the templates the person had already."""
+    """What was seen in the clip, chosen from it, and to be expected of that."""
 
     seen: SeenClip
     choice: ClipChoice
-    enrolled: FloatArray
+    verdict: Preflight | None
 
     @property
     def embeddings(self) -> FloatArray:
-        return np.array([frame.sample.embedding for frame in self.choice.chosen], dtype=np.float32)
+        return embeddings_of(self.choice)
 
 
 def enroll_video(context: JobContext) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def _waiting_person(context: JobContext, enrolment_id: str) -> str | None:
 def _look(context: JobContext, uploads: Uploads, enrolment_id: str, person_id: str) -> _Looked | Refused:
     equipment = context.equipment
     settings, inference, gallery = equipment.settings, equipment.inference, equipment.gallery
-    reader = ClipReader(inference, video_limits(settings), ENROLL_LIMITS)
+    reader = ClipReader(inference, video_limits(settings), TO_ENROLL)
     try:
         seen = reader.read(
             uploads.path(enrolment_id), lambda share: context.report(_LOOKED_AT * share, "looking at the frames")
@@ -108,7 +106,19 @@ def _look(context: JobContext, uploads: Uploads, enrolment_id: str, person_id: s
         return _refused("too_many_templates")
     bounds = inference.card.pair_bounds
     most = min(room, settings.templates_per_clip_max)
-    return _Looked(seen, choose_from_clip(seen.tracked, enrolled, bounds, max_templates=most), enrolled)
+    choice = choose_from_clip(seen.tracked, enrolled, bounds, max_templates=most)
+    return _Looked(seen, choice, _judge(choice, enrolled, person_id, equipment) if choice.chosen else None)
+
+
+def _judge(choice: ClipChoice, enrolled: FloatArray, person_id: str, equipment: Equipment) -> Preflight:
+    threshold = PointInForce(equipment.database, equipment.gallery.model).read().threshold
+    rule = equipment.inference.card.score_rule
+    return preflight(embeddings_of(choice), enrolled, person_id, equipment.gallery, rule, threshold)
+
+
+def embeddings_of(choice: ClipChoice) -> FloatArray:
+    """`(n, D)` of the chosen frames."""
+    return np.array([frame.sample.embedding for frame in choice.chosen], dtype=np.float32)
 
 
 def _store(session: Session, context: JobContext, enrolment_id: str, looked: _Looked | Refused) -> None:
@@ -135,20 +145,17 @@ def _note(session: Session, context: JobContext, enrolment: Enrolment, looked: _
     if choice.refused is not None:
         return _refused(choice.refused.value)
     equipment = context.equipment
-    twin = service.same_face(looked.embeddings, enrolment.person_id, equipment.gallery, equipment.inference.card)
+    twin = service.same_face(
+        session, looked.embeddings, enrolment.person_id, equipment.gallery, equipment.inference.card
+    )
     if twin is not None and not context.payload["allows_duplicate"]:
         enrolment.duplicate_of = twin
         return _refused("duplicate_person")
-    point = PointInForce(equipment.database).read()
-    verdict = preflight(
-        looked.embeddings,
-        looked.enrolled,
-        enrolment.person_id,
-        equipment.gallery,
-        equipment.inference.card.score_rule,
-        point.threshold,
-    )
-    enrolment.warnings = [*_warnings(choice, verdict), *service.warnings_about(session, enrolment, choice.chosen, twin)]
+    enrolment.preflight = None if looked.verdict is None else asdict(looked.verdict)
+    enrolment.warnings = [
+        *_warnings(choice),
+        *service.warnings_about(session, enrolment.person_id, len(choice.chosen), looked.verdict, twin),
+    ]
     _add_templates(session, context, enrolment, choice)
     return None
 
@@ -164,16 +171,11 @@ def _add_templates(session: Session, context: JobContext, enrolment: Enrolment, 
     record_additions(session, [(template.id, enrolment.person_id) for template in templates])
 
 
-def _warnings(choice: ClipChoice, verdict: Preflight) -> Sequence[str]:
+def _warnings(choice: ClipChoice) -> list[str]:
     said = [f"coverage: {sentence}" for sentence in choice.advice]
     if choice.passers_by:
         seconds = sum(other.seconds for other in choice.passers_by)
         said.append(f"passers_by: {len(choice.passers_by)} other people were ignored, for {seconds:.1f} s in all")
-    if verdict.is_doubtful:
-        said.append(
-            f"hard_to_recognise: {verdict.n_recognised} of {verdict.n_searched} frames would be recognised by the "
-            "others at the threshold in force; film again in better light, or closer"
-        )
     return said
 
 

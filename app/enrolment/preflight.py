@@ -17,8 +17,8 @@ _N_NEAREST = 4
 class Preflight:
     """How many of the new templates would be recognised by the others, at the operating point in force."""
 
-    n_recognised: int
     n_searched: int
+    n_recognised: int
 
     @property
     def is_doubtful(self) -> bool:
@@ -26,9 +26,17 @@ class Preflight:
 
 
 def preflight(
-    new: FloatArray, enrolled: FloatArray, person_id: str, gallery: GalleryReplica, rule: ScoreRule, threshold: float
+    new: FloatArray,
+    enrolled: FloatArray,
+    person_id: str | None,
+    gallery: GalleryReplica,
+    rule: ScoreRule,
+    threshold: float,
 ) -> Preflight:
-    """Leave each of the new templates `(n, D)` out in turn; `enrolled (m, D)` are those the person has already."""
+    """Leave each of the new templates `(n, D)` out in turn; `enrolled (m, D)` are those the person has already.
+
+    `person_id` is None for somebody new. With a single template there is nothing to search, so nothing is known.
+    """
     everything = np.concatenate([new, enrolled])
     if len(everything) < 2:
         return Preflight(0, 0)
@@ -37,8 +45,8 @@ def preflight(
     for number, near in enumerate(hits):
         rest = np.delete(everything, number, axis=0)
         own = person_scores(np.atleast_1d(new[number] @ fuse(rest)), np.max(rest @ new[number], keepdims=True), rule)
-        others = near.without(person_id)
+        others = near if person_id is None else near.without(person_id)
         scores = person_scores(others.centroid_scores, others.best_scores, rule)
         best_other = np.max(scores, initial=-np.inf, keepdims=True)
         n_recognised += bool(own > best_other and decision_scores(own, best_other, rule) >= threshold)
-    return Preflight(n_recognised, len(new))
+    return Preflight(n_searched=len(new), n_recognised=n_recognised)

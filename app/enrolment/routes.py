@@ -18,6 +18,7 @@ from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
 from app.http.dependencies import DatabaseDep, SettingsDep
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.inference.dependencies import ImageReaderDep, InferenceDep
+from app.operating_points.dependencies import PointInForceDep
 from app.people.schemas import EmployeeCode, Name
 from ml.video import HEAD_BYTES, is_video
 
@@ -42,6 +43,7 @@ def enroll(
     gallery: GalleryDep,
     inference: InferenceDep,
     images: ImageReaderDep,
+    point: PointInForceDep,
     settings: SettingsDep,
     caller: OperatorDep,
     idempotency: IdempotencyDep,
@@ -65,12 +67,12 @@ def enroll(
         intake = VideoIntake(database, uploads, settings)
         return idempotency.run(lambda store: intake.take(request, clip, caller, store))
     photos = _photos(files, settings.max_enroll_files)
-    enroller = Enroller(database, inference, gallery, images, settings)
+    enroller = Enroller(database, inference, gallery, images, point, settings)
 
     def attempt(store: Store) -> Answer:
-        batch = enroller.read(request, photos)
+        batch, verdict = enroller.read(request, photos)
         with database.write() as session:
-            enrolment = enroller.store(session, request, batch, caller)
+            enrolment = enroller.store(session, request, batch, verdict, caller)
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
 
     answer = idempotency.run(attempt)
@@ -87,11 +89,12 @@ def get_enrolment(enrolment_id: str, database: DatabaseDep, _caller: OperatorDep
 
 @router.delete("/enrolments/{enrolment_id}")
 def remove_enrolment(
-    enrolment_id: str, database: DatabaseDep, gallery: GalleryDep, caller: OperatorDep
+    enrolment_id: str, database: DatabaseDep, uploads: UploadsDep, gallery: GalleryDep, caller: OperatorDep
 ) -> schemas.EnrolmentRemoval:
-    """Removes an enrolment's templates; the person stays."""
+    """Removes an enrolment's templates, and its clip and job if these are still there; the person stays."""
     with database.write() as session:
         receipt = service.remove(session, enrolment_id, caller)
+    uploads.remove(enrolment_id)
     database.scrub()
     gallery.catch_up()
     return receipt

@@ -42,6 +42,13 @@ class Rejection(BaseModel):
     reason: str = Field(description="A reason word such as `blurred`, or the code of an unreadable image.")
 
 
+class Preflight(BaseModel):
+    """Whether this person would be recognised, asked of the new templates before they were stored."""
+
+    n_searched: int = Field(description="New templates, each searched for with all others of the person enrolled.")
+    n_recognised: int = Field(description="How many of them the others would have been enough for, at the threshold.")
+
+
 class Enrolment(BaseModel):
     """What became of one upload."""
 
@@ -58,6 +65,7 @@ class Enrolment(BaseModel):
     rejected: list[Rejection]
     coverage: Coverage
     warnings: list[str]
+    preflight: Preflight | None = Field(description="Null where nothing was enrolled, and before anything is.")
     error: str | None = Field(description="Why nothing was enrolled: a stable word, a colon, and what to do.")
     duplicate_of: PersonRef | None = Field(description="With `duplicate_person`: whose face it is.")
     gallery_revision: int

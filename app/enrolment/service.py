@@ -1,7 +1,7 @@
 """Storing an enrolment: person, templates and gallery change in one transaction, or nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from app.db.tables import Enrolment, Person, Template
 from app.db.types import new_id, utc_now
 from app.enrolment import queries, schemas
 from app.enrolment.photos import Batch, Upload, read_photos
+from app.enrolment.preflight import Preflight, preflight
 from app.enrolment.schemas import EnrolmentStatus
 from app.errors import ProblemError
 from app.gallery.changes import current_revision, record_additions, record_removals
@@ -25,6 +26,7 @@ from app.inference.images import ImageReader
 from app.inference.port import Inference
 from app.jobs.queries import job_by_id
 from app.jobs.service import cancel
+from app.operating_points.current import PointInForce
 from app.people import queries as people_queries
 from app.people import schemas as people_schemas
 from app.people import service as people_service
@@ -75,29 +77,39 @@ class Enroller:
     inference: Inference
     gallery: GalleryReplica
     images: ImageReader
+    point: PointInForce
     settings: Settings
 
-    def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> Batch:
-        """Judge the files; slow, and outside any transaction."""
+    def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> tuple[Batch, Preflight]:
+        """Judge the files, and what is to be expected of them; slow, and outside any transaction."""
         with self.database.read() as session:
             person = person_to_enroll(session, request, self.settings)
         enrolled = np.empty((0, self.inference.card.dim), np.float32)
         if person is not None:
             self.gallery.catch_up()
             enrolled = self.gallery.embeddings_of(person.id)
-        return read_photos(uploads, enrolled, self.inference, self.images)
+        batch = read_photos(uploads, enrolled, self.inference, self.images)
+        return batch, preflight(
+            embeddings_of(batch),
+            enrolled,
+            None if person is None else person.id,
+            self.gallery,
+            self.inference.card.score_rule,
+            self.point.read().threshold,
+        )
 
-    def store(self, session: Session, request: EnrollRequest, batch: Batch, caller: Principal) -> schemas.Enrolment:
+    def store(
+        self, session: Session, request: EnrollRequest, batch: Batch, verdict: Preflight, caller: Principal
+    ) -> schemas.Enrolment:
         """Write everything that one call enrols; the caller commits, so it is all there or nothing is."""
         lock_gallery(session)  # from here on nobody else enrols, so the check for the same face cannot be overtaken
         person = person_for(session, request, self.settings, caller)
         _refuse_too_many(session, person, len(batch.kept), self.settings)
-        embeddings = np.array([sample.embedding for _, sample in batch.kept])
-        twin = same_face(embeddings, person.id, self.gallery, self.inference.card)
+        twin = same_face(session, embeddings_of(batch), person.id, self.gallery, self.inference.card)
         if twin is not None and not request.allows_duplicate:
             raise _duplicate(session, twin)
         claim_model(session, self.gallery.model)
-        enrolment = _enrolment(session, person, batch, twin)
+        enrolment = _enrolment(session, person, batch, verdict, twin)
         templates = [
             template(enrolment, {"file": file, "frame": None, "time_s": None}, sample) for file, sample in batch.kept
         ]
@@ -108,6 +120,11 @@ class Enroller:
         return view(session, enrolment)
 
 
+def embeddings_of(batch: Batch) -> FloatArray:
+    """`(n, D)` of the photos that are kept."""
+    return np.array([sample.embedding for _, sample in batch.kept], dtype=np.float32)
+
+
 def person_for(session: Session, request: EnrollRequest, settings: Settings, caller: Principal) -> Person:
     """The person as stored, or added now; with the consent that the call gives."""
     person = person_to_enroll(session, request, settings) or _new_person(session, request, caller)
@@ -115,9 +132,11 @@ def person_for(session: Session, request: EnrollRequest, settings: Settings, cal
     return person
 
 
-def same_face(embeddings: FloatArray, person_id: str, gallery: GalleryReplica, card: ModelCard) -> str | None:
-    """The other enrolled person whose face `(n, D)` embeddings show, if any."""
-    gallery.catch_up()
+def same_face(
+    session: Session, embeddings: FloatArray, person_id: str, gallery: GalleryReplica, card: ModelCard
+) -> str | None:
+    """The other enrolled person whose face `(n, D)` embeddings show, if any; before the gallery is changed."""
+    gallery.catch_up(session)
     hits, version = gallery.search(fuse(embeddings)[None], _DUPLICATE_CANDIDATES)
     ranked = rank_candidates(hits[0].without(person_id), card.score_rule, 1)
     threshold = card.prior.threshold(_DUPLICATE_FPIR, version.n_people)
@@ -164,6 +183,7 @@ def view(session: Session, enrolment: Enrolment) -> schemas.Enrolment:
         rejected=[schemas.Rejection.model_validate(rejection) for rejection in enrolment.rejected],
         coverage=person.coverage,
         warnings=enrolment.warnings,
+        preflight=schemas.Preflight(**enrolment.preflight) if enrolment.preflight else None,
         error=state.error,
         duplicate_of=_person_ref(session, enrolment.duplicate_of),
         gallery_revision=current_revision(session),
@@ -235,9 +255,8 @@ def _duplicate(session: Session, person_id: str) -> ProblemError:
     return ProblemError(409, "duplicate_person", detail, extra={"person": person})
 
 
-def _enrolment(session: Session, person: Person, batch: Batch, twin: str | None) -> Enrolment:
+def _enrolment(session: Session, person: Person, batch: Batch, verdict: Preflight, twin: str | None) -> Enrolment:
     now = utc_now()
-    warnings = _warnings(queries.n_templates_of(session, person.id) + len(batch.kept), twin)
     enrolment = Enrolment(
         id=new_id("enr"),
         person_id=person.id,
@@ -247,7 +266,8 @@ def _enrolment(session: Session, person: Person, batch: Batch, twin: str | None)
         frames_read=batch.n_images,
         faces_seen=batch.faces_seen,
         rejected=[{"source": {"file": file}, "reason": reason} for file, reason in batch.rejected],
-        warnings=warnings,
+        warnings=warnings_about(session, person.id, len(batch.kept), verdict, twin),
+        preflight=asdict(verdict),
         error=None,
         created_at=now,
         finished_at=now,
@@ -257,18 +277,22 @@ def _enrolment(session: Session, person: Person, batch: Batch, twin: str | None)
     return enrolment
 
 
-def _warnings(n_templates: int, twin: str | None) -> list[str]:
+def warnings_about(
+    session: Session, person_id: str, n_new: int, verdict: Preflight | None, twin: str | None
+) -> list[str]:
+    """What to say of a person who is about to get new templates."""
     warnings = []
+    n_templates = queries.n_templates_of(session, person_id) + n_new
+    if verdict is not None and verdict.is_doubtful:
+        warnings.append(
+            f"hard_to_recognise: {verdict.n_recognised} of {verdict.n_searched} would be recognised by the others at "
+            "the threshold in force; enrol again in better light, or closer"
+        )
     if n_templates < FEW_TEMPLATES:
         warnings.append(f"few_templates: {n_templates} so far; {FEW_TEMPLATES} or more are recognised more reliably")
     if twin is not None:
         warnings.append(f"duplicate_person: looks like {twin}; enrolled all the same, as asked")
     return warnings
-
-
-def warnings_about(session: Session, enrolment: Enrolment, new: Sequence[object], twin: str | None) -> list[str]:
-    """What to say of a person who is about to get new templates."""
-    return _warnings(queries.n_templates_of(session, enrolment.person_id) + len(new), twin)
 
 
 def template(enrolment: Enrolment, source: dict[str, Any], sample: Sample) -> Template:

@@ -8,6 +8,7 @@ from sqlalchemy import Row, Select, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import GalleryChange, GalleryState, Person, Template
+from app.gallery.rules import refuse_other_model
 from ml.types import FloatArray
 
 # Rows read at once while a gallery is loaded: about 2 MB of embeddings.
@@ -41,8 +42,13 @@ def stored_model(session: Session) -> str | None:
 
 
 def claim_model(session: Session, model: str) -> None:
-    """Ties the data to one backbone, once."""
+    """Ties the data to one backbone, once.
+
+    Raises:
+        ModelError: it is tied to another one.
+    """
     session.execute(update(GalleryState).where(GalleryState.id == 1, GalleryState.model.is_(None)).values(model=model))
+    refuse_other_model(stored_model(session), model)
 
 
 def templates_after(session: Session, template_id: int, dim: int) -> StoredTemplates:

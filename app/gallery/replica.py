@@ -1,17 +1,20 @@
 """This process's gallery: built from the database when it starts, and kept equal to it by the change log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic
 
 import structlog
+from sqlalchemy.orm import Session
 
 from app.db.engine import Database
 from app.db.tables import GalleryChange
 from app.errors import RETRY_AFTER_S, ProblemError
 from app.gallery import queries
 from app.gallery.changes import current_revision
-from ml.errors import ModelError
+from app.gallery.rules import refuse_other_model
 from ml.gallery import Gallery, GallerySnapshot, PersonHits
 from ml.types import FloatArray
 
@@ -19,6 +22,8 @@ from ml.types import FloatArray
 POLL_EVERY_S = 1.0
 # How long a caller that asks for a newer revision is kept waiting.
 WAIT_FOR_REVISION_S = 5.0
+# A replica that has not been able to look for changes for so long may answer with people who were erased since.
+STALE_AFTER_S = 30.0
 _REVISIONS_AT_ONCE = 500
 
 log = structlog.get_logger(__name__)
@@ -40,6 +45,7 @@ class GalleryReplica:
         self._database = database
         self._gallery = Gallery(model=model, dim=dim)
         self._revision = -1
+        self._caught_up_s = monotonic()
         self._searching = Lock()
         self._following = Lock()
         self._stop = Event()
@@ -52,6 +58,16 @@ class GalleryReplica:
     @property
     def is_loaded(self) -> bool:
         return self._revision >= 0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this replica should not be asked now; None when all is well."""
+        if not self.is_loaded:
+            return "The gallery is being loaded."
+        age_s = monotonic() - self._caught_up_s
+        if age_s > STALE_AFTER_S:
+            return f"The gallery was last compared with the database {age_s:.0f} s ago; the log has the reason."
+        return None
 
     def start(self) -> None:
         """Load everything, then keep up in the background.
@@ -85,11 +101,21 @@ class GalleryReplica:
         with self._searching:
             return self._gallery.snapshot(), self._version()
 
-    def catch_up(self) -> int:
-        """Apply every committed change that is not applied yet; returns the revision reached."""
-        with self._following:
-            while changes := self._next_changes():
-                self._apply(changes)
+    def catch_up(self, session: Session | None = None) -> int:
+        """Apply every committed change that is not applied yet; returns the revision reached.
+
+        Args:
+            session: to read on. Whoever is in a transaction must pass it, and must not have changed the gallery in it:
+                a second connection could be waited for by everybody who has a first one.
+
+        Raises:
+            ModelError: another replica has enrolled people with another backbone.
+        """
+        with self._following_on(session) as reading:
+            while changes := queries.changes_after(reading, self._revision, _REVISIONS_AT_ONCE):
+                refuse_other_model(queries.stored_model(reading), self.model)
+                self._apply(changes, reading)
+            self._caught_up_s = monotonic()
         return self._revision
 
     def wait_for(self, revision: int) -> None:
@@ -107,32 +133,31 @@ class GalleryReplica:
     def _load(self) -> None:
         # The revision is read before the templates, so that what is committed meanwhile is applied again, which
         # does no harm, and never missed.
-        with self._following, self._database.read() as session:
-            self._refuse_other_model(queries.stored_model(session))
+        with self._following_on(None) as session:
+            refuse_other_model(queries.stored_model(session), self.model)
             revision, last_id = current_revision(session), 0
             while (page := queries.templates_after(session, last_id, self._gallery.dim)).ids:
                 self._add(page)
                 last_id = page.ids[-1]
-            self._revision = revision
+            self._revision, self._caught_up_s = revision, monotonic()
         log.info("gallery.loaded", n_people=self._gallery.n_people, n_templates=self._gallery.n_templates)
 
-    def _refuse_other_model(self, stored: str | None) -> None:
-        if stored not in (None, self.model):
-            raise ModelError(
-                f"the stored templates were made by {stored}, but the settings choose {self.model}: embeddings of "
-                "different networks are never compared. Set ROLLCALL_BACKBONE and ROLLCALL_MIRRORED_EMBEDDING back, "
-                "or start with an empty data directory."
-            )
+    @contextmanager
+    def _following_on(self, session: Session | None) -> Iterator[Session]:
+        """The follower's turn, with a connection that was there before it: nobody may keep others waiting for one."""
+        if session is not None:
+            with self._following:
+                yield session
+            return
+        with self._database.read() as own:
+            own.connection()
+            with self._following:
+                yield own
 
-    def _next_changes(self) -> list[GalleryChange]:
-        with self._database.read() as session:
-            return queries.changes_after(session, self._revision, _REVISIONS_AT_ONCE)
-
-    def _apply(self, changes: list[GalleryChange]) -> None:
+    def _apply(self, changes: list[GalleryChange], session: Session) -> None:
         final = {change.template_id: change.kind for change in changes}  # the last word about each template counts
         added = [template_id for template_id, kind in final.items() if kind == "add"]
-        with self._database.read() as session:
-            page = queries.templates_by_id(session, added, self._gallery.dim)
+        page = queries.templates_by_id(session, added, self._gallery.dim)
         with self._searching:
             self._gallery.remove([template_id for template_id, kind in final.items() if kind == "remove"])
             self._gallery.remove(page.ids)  # known already when they were committed while we loaded

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Query, UploadFile
@@ -14,9 +15,13 @@ from app.decisions.dependencies import DecisionLogDep
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, JSON, media_type, require_type
-from app.http.dependencies import DatabaseDep
-from app.identification import schemas, service
-from app.identification.service import Identifier, IdentifyOptions
+from app.http.dependencies import DatabaseDep, SettingsDep
+from app.identification import schemas, service, videos
+from app.identification.searcher import MAX_CANDIDATES, Searcher
+from app.identification.service import Identifier
+from app.identification.videos import ClipIdentifier
+from app.identification.views import quality_view
+from app.inference.clips import TO_SEARCH, ClipReader, video_limits
 from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.inference.port import MAX_FACES
 from app.operating_points.dependencies import PointInForceDep
@@ -48,6 +53,7 @@ IMAGE_BODY = {
     }
 }
 _SEND_IMAGE = "Send the picture as the file `image` of a multipart/form-data form, or image_base64 as application/json."
+_SEND_VIDEO = "Send the clip as the file `video` of a multipart/form-data form."
 _SEND_TWO = "Send the pictures as the files `a` and `b` of a multipart/form-data form."
 
 
@@ -62,19 +68,25 @@ async def uploaded_image(request: Request) -> bytes:
         return await image.read()
 
 
-def _identifier(
-    database: DatabaseDep,
-    inference: InferenceDep,
-    gallery: GalleryDep,
-    point: PointInForceDep,
-    images: ImageReaderDep,
-    log: DecisionLogDep,
-) -> Identifier:
-    return Identifier(database, inference, gallery, point, images, log)
+def _searcher(inference: InferenceDep, gallery: GalleryDep, point: PointInForceDep, log: DecisionLogDep) -> Searcher:
+    return Searcher(inference, gallery, point, log)
+
+
+SearcherDep = Annotated[Searcher, Depends(_searcher)]
+
+
+def _identifier(inference: InferenceDep, images: ImageReaderDep, searcher: SearcherDep) -> Identifier:
+    return Identifier(inference, images, searcher)
+
+
+def _clip_identifier(inference: InferenceDep, settings: SettingsDep, searcher: SearcherDep) -> ClipIdentifier:
+    return ClipIdentifier(ClipReader(inference, video_limits(settings), TO_SEARCH), searcher)
 
 
 ImageDep = Annotated[bytes, Depends(uploaded_image)]
 IdentifierDep = Annotated[Identifier, Depends(_identifier)]
+ClipIdentifierDep = Annotated[ClipIdentifier, Depends(_clip_identifier)]
+TopK = Annotated[int, Query(ge=1, le=MAX_CANDIDATES, description="Candidates listed per face.")]
 
 
 @router.post(
@@ -86,18 +98,39 @@ def identify(
     request: Request,
     image: ImageDep,
     identifier: IdentifierDep,
+    database: DatabaseDep,
     caller: CameraDep,
-    top_k: Annotated[int, Query(ge=1, le=50, description="Candidates listed per face.")] = 3,
+    top_k: TopK = 3,
     max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = 20,
 ) -> schemas.Identification:
     """Says who is in a picture; a stranger is `unknown`, and a picture without a face has `faces: []`.
 
     One person is never given to two faces of one picture.
     """
-    options = IdentifyOptions(top_k, max_faces)
     request_id = request.state.request_id
-    identified = identifier.identify(image, options, request_id, caller)
-    return service.answer(identified, identifier.database, options, identifier.gallery.model, request_id)
+    identified = identifier.identify(image, max_faces, request_id, caller)
+    return service.answer(identified, database, top_k, identifier.inference.info.model, request_id)
+
+
+@router.post(
+    "/identify/video", dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_VIDEO))]
+)
+def identify_video(
+    request: Request,
+    video: Annotated[UploadFile, File(description="MP4, MOV, AVI, WebM or GIF.")],
+    identifier: ClipIdentifierDep,
+    database: DatabaseDep,
+    caller: CameraDep,
+    top_k: TopK = 3,
+) -> schemas.ClipIdentification:
+    """Says who is in a clip: everybody's face is followed, and decided about once, from its best frames together.
+
+    The clip is looked at while you wait, which takes seconds, or a minute for a long one; nothing of it is kept. One
+    person is never given to two faces that are seen at the same time.
+    """
+    request_id = request.state.request_id
+    identified = identifier.identify(_on_disk(video), request_id, caller)
+    return videos.answer(identified, database, top_k, identifier.reader.inference.info.model, request_id)
 
 
 @router.post("/compare", dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_TWO))])
@@ -113,7 +146,7 @@ def compare(
     bounds = identifier.inference.card.pair_bounds
     return schemas.Comparison(
         request_id=request.state.request_id,
-        model=identifier.gallery.model,
+        model=identifier.inference.info.model,
         score=round(score, 6),
         same_person=True if score >= bounds.same else False if score < bounds.different else None,
         bounds={"different": bounds.different, "same": bounds.same},
@@ -126,8 +159,13 @@ def _compared(sample: Sample) -> schemas.ComparedFace:
     return schemas.ComparedFace(
         box_xyxy=[round(float(v), 1) for v in sample.face.box_xyxy],
         detection_score=round(sample.face.detection_score, 4),
-        quality=service.quality_view(sample),
+        quality=quality_view(sample),
     )
+
+
+def _on_disk(upload: UploadFile) -> Path:
+    """Where an upload can be read from. It has no name in any folder, so that nothing of it outlives the request."""
+    return Path(f"/dev/fd/{upload.file.fileno()}")
 
 
 def _from_base64(body: bytes) -> bytes:

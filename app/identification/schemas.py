@@ -23,18 +23,12 @@ class Candidate(BaseModel):
     score: float
 
 
-class Face(BaseModel):
-    """One face and what was decided about it."""
+class Decided(BaseModel):
+    """What was decided about a face."""
 
     event_id: str | None = Field(
         description="What was decided is kept under this id for a while: for feedback and previews. Null: not kept."
     )
-    box_xyxy: list[float] = Field(description="Pixels of the upright image.")
-    landmarks: list[list[float]] = Field(
-        description="Image-left eye, image-right eye, nose, image-left and image-right mouth corner."
-    )
-    detection_score: float = Field(description="How sure the detector is that this is a face; not a similarity.")
-    quality: Quality
     outcome: Literal["identified", "unknown", "low_quality", "attack_suspected"]
     person: PersonRef | None = Field(description="Null unless `outcome` is `identified`.")
     score: float | None = Field(
@@ -45,6 +39,36 @@ class Face(BaseModel):
         description="A stranger reaches this score once in about this many searches; null in an empty gallery."
     )
     candidates: list[Candidate] = Field(description="Best first, whether or not they reach the threshold.")
+
+
+class Face(Decided):
+    """One face and what was decided about it."""
+
+    box_xyxy: list[float] = Field(description="Pixels of the upright image.")
+    landmarks: list[list[float]] = Field(
+        description="Image-left eye, image-right eye, nose, image-left and image-right mouth corner."
+    )
+    detection_score: float = Field(description="How sure the detector is that this is a face; not a similarity.")
+    quality: Quality
+
+
+class BestFrame(BaseModel):
+    """The frame that shows a tracked face best."""
+
+    frame: int = Field(description="Its number in the clip, from 0.")
+    time_s: float
+    box_xyxy: list[float] = Field(description="Pixels of the upright frame.")
+    detection_score: float
+    quality: Quality
+
+
+class Track(Decided):
+    """One face followed through a clip, and what was decided about it, once."""
+
+    first_s: float = Field(description="Seconds into the clip when it is first seen.")
+    last_s: float
+    n_frames: int = Field(description="Frames that show it, of those that were looked at.")
+    best_frame: BestFrame
 
 
 class GalleryInfo(BaseModel):
@@ -74,17 +98,46 @@ class TimingMs(BaseModel):
     total: float
 
 
-class Identification(BaseModel):
-    """Everybody in one image, the biggest face first."""
+class ClipInfo(BaseModel):
+    """A clip: its first frame, upright, and how long it says it is."""
 
+    width: int
+    height: int
+    duration_s: float | None
+
+
+class ClipTimingMs(BaseModel):
+    """Milliseconds in each stage, waiting included."""
+
+    frames: float = Field(description="Decoding, detecting and embedding, frame by frame.")
+    search: float
+    total: float
+
+
+class _Answer(BaseModel):
     request_id: str
     model: str
     gallery: GalleryInfo
     gallery_revision: int
     operating_point: OperatingPointRef
+
+
+class Identification(_Answer):
+    """Everybody in one image, the biggest face first."""
+
     image: ImageSize
     faces: list[Face]
     timing_ms: TimingMs
+
+
+class ClipIdentification(_Answer):
+    """Everybody in one clip, in the order in which they appear."""
+
+    video: ClipInfo
+    frames_read: int = Field(description="Frames that were looked at, a few a second.")
+    faces_seen: int
+    tracks: list[Track]
+    timing_ms: ClipTimingMs
 
 
 class ComparedFace(BaseModel):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from threading import Lock
+from threading import Event, Lock
 from time import perf_counter
 
 import structlog
@@ -23,12 +23,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """A calibration with what it was made from, and for which backbone."""
+    """A calibration with what it was made from, and for which backbone.
+
+    `found` is None and `gallery_revision` -1 where the gallery was not searched: then the model card alone speaks.
+    """
 
     model: str
     gallery_revision: int
     judged_at: datetime | None
-    found: GalleryEvidence
+    found: GalleryEvidence | None
+    n_templates: int
     calibration: Calibration
     curves: Curves
     look_alike_margin: float
@@ -43,6 +47,7 @@ class Calibrator:
         self._card = card
         self._calibrating = Lock()
         self._latest: Calibrated | None = None
+        self._wanted = Event()
 
     @property
     def model(self) -> str:
@@ -58,18 +63,29 @@ class Calibrator:
     def is_busy(self) -> bool:
         return self._calibrating.locked()
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody was answered by the card alone because a calibration takes longer than a person waits."""
+        return self._wanted.is_set()
+
     def fresh(self) -> Calibrated:
         """For the gallery and the confirmed searches as they are now."""
         with self._calibrating:
             latest = self._latest
             if latest is None or not self._is_current(latest):
                 latest = self._latest = self._calibrate()
+            self._wanted.clear()
             return latest
 
     def quick(self) -> Calibrated:
-        """Fresh where that is quick; else the latest, which the background renews."""
+        """Fresh where that is quick; else the latest, which the background renews, or the card until there is one."""
+        if self.is_small:
+            return self.fresh()
         latest = self._latest
-        return self.fresh() if latest is None or self.is_small else latest
+        if latest is None:
+            self._wanted.set()
+            return self.from_card()
+        return latest
 
     def from_card(self) -> Calibrated:
         """What the model card alone says of a gallery of this size, at once; the background improves on it."""
@@ -77,7 +93,7 @@ class Calibrator:
         found = search_gallery(empty, empty.person_rows, self._card.score_rule)
         version, prior = self._gallery.version(), self._card.prior
         evidence = replace(gather(found, version.n_templates, prior), n_people=version.n_people)
-        return self._calibrated(found, Calibration(evidence, prior), revision=-1)
+        return self._calibrated(None, Calibration(evidence, prior), version.n_templates, revision=-1)
 
     def _is_current(self, latest: Calibrated) -> bool:
         with self._database.read() as session:
@@ -89,21 +105,35 @@ class Calibrator:
         snapshot, version = self._gallery.snapshot()
         with self._database.read() as session:
             judged_at = queries.last_judged_at(session)
-            confirmed = queries.confirmed_searches(session)
-            enrolments = queries.enrolment_numbers(session, snapshot.template_ids)
-        found = search_gallery(snapshot, enrolments, self._card.score_rule)
+            confirmed = queries.confirmed_searches(session, self.model)
+            origins = queries.origins(session, snapshot.template_ids)
+        found = search_gallery(snapshot, origins.enrolments, self._card.score_rule, is_clip=origins.is_clip)
         prior = self._card.prior
-        calibration = Calibration(gather(found, len(snapshot.template_ids), prior, confirmed), prior)
+        n_templates = len(snapshot.template_ids)
+        calibration = Calibration(gather(found, n_templates, prior, confirmed), prior)
         log.info(
             "threshold.calibrated",
             n_people=version.n_people,
             n_templates=version.n_templates,
             seconds=round(perf_counter() - started, 3),
         )
-        return self._calibrated(found, calibration, version.revision, judged_at)
+        return self._calibrated(found, calibration, n_templates, version.revision, judged_at)
 
     def _calibrated(
-        self, found: GalleryEvidence, calibration: Calibration, revision: int, judged_at: datetime | None = None
+        self,
+        found: GalleryEvidence | None,
+        calibration: Calibration,
+        n_templates: int,
+        revision: int,
+        judged_at: datetime | None = None,
     ) -> Calibrated:
-        curves, margin = calibration.curves(), self._card.look_alike_margin
-        return Calibrated(self.model, revision, judged_at, found, calibration, curves, margin)
+        return Calibrated(
+            model=self.model,
+            gallery_revision=revision,
+            judged_at=judged_at,
+            found=found,
+            n_templates=n_templates,
+            calibration=calibration,
+            curves=calibration.curves(),
+            look_alike_margin=self._card.look_alike_margin,
+        )

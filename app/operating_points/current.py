@@ -24,10 +24,14 @@ class CurrentPoint:
 
 
 class PointInForce:
-    """Asked with every request, so that a change counts from the next one on, on every replica."""
+    """Asked with every request, so that a change counts from the next one on, on every replica.
 
-    def __init__(self, database: Database) -> None:
+    A point of another backbone than `model` is refused: its scores mean nothing here.
+    """
+
+    def __init__(self, database: Database, model: str) -> None:
         self._database = database
+        self._model = model
         self._reading = Lock()
         self._known: tuple[int, CurrentPoint] | None = None
 
@@ -37,13 +41,16 @@ class PointInForce:
             version = queries.version(session)
             with self._reading:
                 if self._known is None or self._known[0] != version:
-                    self._known = version, _current(session)
+                    self._known = version, _current(session, self._model)
                 return self._known[1]
 
 
-def _current(session: Session) -> CurrentPoint:
+def _current(session: Session, model: str) -> CurrentPoint:
     current_id = queries.state(session).current_id
     row = queries.point(session, current_id) if current_id else None
     if row is None:
         raise ProblemError(503, "not_ready", "No operating point is in force yet; try again.")
+    if row.model != model:
+        detail = f"The operating point in force is for {row.model}, and this replica uses {model}: set them alike."
+        raise ProblemError(503, "model_mismatch", detail)
     return CurrentPoint(row.id, row.threshold, row.target_fpir, queries.pair_margins(session), Curves(**row.curves))

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.gallery.dependencies import GalleryDep
 from app.operating_points.calibrator import Calibrator
 from app.operating_points.current import PointInForce
 from app.operating_points.recalibrator import Recalibrator
@@ -20,6 +21,11 @@ def _calibrator(request: Request) -> Calibrator:
     return calibrator
 
 
+def _caught_up(request: Request, gallery: GalleryDep) -> Calibrator:
+    gallery.catch_up()
+    return _calibrator(request)
+
+
 def _recalibrator(request: Request) -> Recalibrator:
     recalibrator: Recalibrator = request.app.state.recalibrator
     return recalibrator
@@ -27,4 +33,6 @@ def _recalibrator(request: Request) -> Recalibrator:
 
 PointInForceDep = Annotated[PointInForce, Depends(_in_force)]
 CalibratorDep = Annotated[Calibrator, Depends(_calibrator)]
+CaughtUpCalibratorDep = Annotated[Calibrator, Depends(_caught_up)]
+"""For whoever calibrates: the gallery that is searched has everything that is committed."""
 RecalibratorDep = Annotated[Recalibrator, Depends(_recalibrator)]

@@ -1,18 +1,21 @@
 """All SQL about operating points and what calibrations found."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, tuple_, union_all, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import (
     DecisionCandidate,
     DecisionRow,
+    Enrolment,
+    LookAlikeRow,
     OperatingPointRow,
-    PairMargin,
+    PairComplaint,
     Person,
     SuspiciousTemplateRow,
     Template,
@@ -23,9 +26,26 @@ from ml.calibration import ConfirmedSearches
 from ml.decision import PairMargins, pair_of
 from ml.findings import LookAlikes, SuspiciousTemplate
 
-LOOK_ALIKE, FEEDBACK = "look_alike", "feedback"
 # Newest confirmed searches that count per person: somebody confirmed every day must not stand for everybody.
 _CONFIRMED_PER_PERSON = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ComplainedPair:
+    """Two people of whom operators said that one was named in place of the other, and what the worst case asks for."""
+
+    person_a: str
+    person_b: str
+    margin: float
+    n_complaints: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origins:
+    """Where templates come from: `enrolments (T,)` numbered in any way, `is_clip (T,)` whether that was a video."""
+
+    enrolments: NDArray[np.int64]
+    is_clip: NDArray[np.bool_]
 
 
 def version(session: Session) -> int:
@@ -58,51 +78,63 @@ def points(session: Session, *, before: tuple[datetime, str] | None, limit: int)
 
 def pair_margins(session: Session) -> PairMargins:
     """The margin that each pair needs, from whatever source asks most."""
-    margins = select(PairMargin.person_a, PairMargin.person_b, func.max(PairMargin.margin))
-    rows = session.execute(margins.group_by(PairMargin.person_a, PairMargin.person_b))
+    asked = union_all(
+        *(select(table.person_a, table.person_b, table.margin) for table in (LookAlikeRow, PairComplaint))
+    ).subquery()
+    pair = asked.c.person_a, asked.c.person_b
+    rows = session.execute(select(*pair, func.max(asked.c.margin)).group_by(*pair))
     return {(a, b): float(margin) for a, b, margin in rows}
 
 
-def look_alikes(session: Session, *, limit: int) -> list[PairMargin]:
-    """Pairs that need a margin, the most alike first, then those that an operator complained of."""
-    order = PairMargin.source.desc(), PairMargin.score.desc(), PairMargin.person_a, PairMargin.person_b
-    return list(session.scalars(select(PairMargin).order_by(*order).limit(limit)))
+def look_alikes(session: Session, *, limit: int) -> list[LookAlikeRow]:
+    """The most alike first."""
+    order = LookAlikeRow.score.desc(), LookAlikeRow.person_a, LookAlikeRow.person_b
+    return list(session.scalars(select(LookAlikeRow).order_by(*order).limit(limit)))
+
+
+def complained_pairs(session: Session, *, limit: int) -> list[ComplainedPair]:
+    """Those whose margin was raised most come first."""
+    pair, margin = (PairComplaint.person_a, PairComplaint.person_b), func.max(PairComplaint.margin)
+    order = margin.desc(), *pair
+    rows = session.execute(select(*pair, margin, func.count()).group_by(*pair).order_by(*order).limit(limit))
+    return [ComplainedPair(a, b, float(most), n) for a, b, most, n in rows]
 
 
 def replace_look_alikes(session: Session, found: Sequence[LookAlikes], margin: float) -> None:
     """What the latest calibration found takes the place of what the one before did."""
-    session.execute(delete(PairMargin).where(PairMargin.source == LOOK_ALIKE))
+    session.execute(delete(LookAlikeRow))
     present = _present(session, {person for pair in found for person in (pair.person_a, pair.person_b)})
-    now = utc_now()
     for each in found:
         a, b = pair_of(each.person_a, each.person_b)
         if a in present and b in present:
-            session.add(
-                PairMargin(person_a=a, person_b=b, source=LOOK_ALIKE, margin=margin, score=each.score, created_at=now)
-            )
+            session.add(LookAlikeRow(person_a=a, person_b=b, margin=margin, score=each.score))
     session.flush()
 
 
-def raise_margin(session: Session, person_a: str, person_b: str, margin: float) -> float:
-    """A complaint about two people: their margin grows to at least this; returns what it is now."""
+def complain(session: Session, event_id: str, person_a: str, person_b: str, margin: float) -> None:
+    """From now on the two need at least this margin; one complaint per event."""
     a, b = pair_of(person_a, person_b)
-    row = session.get(PairMargin, (a, b, FEEDBACK))
-    if row is None:
-        row = PairMargin(person_a=a, person_b=b, source=FEEDBACK, margin=margin, score=None, created_at=utc_now())
-        session.add(row)
-    row.margin = max(row.margin, margin)
+    session.add(PairComplaint(event_id=event_id, person_a=a, person_b=b, margin=margin, created_at=utc_now()))
     session.flush()
-    return row.margin
 
 
-def forget_margin(session: Session, person_a: str, person_b: str) -> bool:
-    """Takes back every complaint about two people; False when there was none."""
+def take_back(session: Session, event_id: str) -> None:
+    """Forgets the complaint of one event, if there is one."""
+    session.execute(delete(PairComplaint).where(PairComplaint.event_id == event_id))
+
+
+def forget_complaints(session: Session, person_a: str, person_b: str) -> int:
+    """Forgets every complaint about two people; returns how many there were."""
     a, b = pair_of(person_a, person_b)
-    row = session.get(PairMargin, (a, b, FEEDBACK))
-    if row is not None:
-        session.delete(row)
-        session.flush()
-    return row is not None
+    about = PairComplaint.person_a == a, PairComplaint.person_b == b
+    n_complaints = session.scalars(select(func.count()).select_from(PairComplaint).where(*about)).one()
+    session.execute(delete(PairComplaint).where(*about))
+    return n_complaints
+
+
+def empty_curves(session: Session, point_id: str) -> None:
+    """Takes the curves, nearly all of a row's size, from a point that nobody will ask for them."""
+    session.execute(update(OperatingPointRow).where(OperatingPointRow.id == point_id).values(curves={}))
 
 
 def suspicious_templates(session: Session, *, limit: int) -> list[tuple[SuspiciousTemplateRow, Template]]:
@@ -124,21 +156,29 @@ def replace_suspicious(session: Session, found: Sequence[SuspiciousTemplate]) ->
         session.execute(insert(SuspiciousTemplateRow), rows)
 
 
-def enrolment_numbers(session: Session, template_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`(T,)` which enrolment each template comes from, as any number; one deleted meanwhile counts as its own."""
+def origins(session: Session, template_ids: NDArray[np.int64]) -> Origins:
+    """Where each template comes from; one deleted meanwhile counts as an enrolment of its own."""
     numbers: dict[str, int] = {}
-    stored = session.execute(select(Template.id, Template.enrolment_id))
-    of = {template_id: numbers.setdefault(enrolment_id, len(numbers)) for template_id, enrolment_id in stored}
-    return np.array([of.get(int(each), -1 - row) for row, each in enumerate(template_ids)], dtype=np.int64)
+    stored = session.execute(
+        select(Template.id, Template.enrolment_id, Enrolment.kind).join(
+            Enrolment, Enrolment.id == Template.enrolment_id
+        )
+    )
+    of = {id_: (numbers.setdefault(enrolment_id, len(numbers)), kind == "video") for id_, enrolment_id, kind in stored}
+    found = [of.get(int(each), (-1 - row, False)) for row, each in enumerate(template_ids)]
+    return Origins(
+        np.array([number for number, _ in found], dtype=np.int64),
+        np.array([is_clip for _, is_clip in found], dtype=bool),
+    )
 
 
-def confirmed_searches(session: Session) -> ConfirmedSearches:
-    """What operators confirmed of past decisions: who it was, and what that person scored."""
+def confirmed_searches(session: Session, model: str) -> ConfirmedSearches:
+    """What operators confirmed of past decisions by this backbone: who it was, and what that person scored."""
     true_person = func.coalesce(DecisionRow.true_person_id, DecisionRow.person_id)
     newest = func.row_number().over(partition_by=true_person, order_by=DecisionRow.judged_at.desc())
     judged = (
         select(DecisionRow.id, true_person.label("person_id"), newest.label("age"))
-        .where(DecisionRow.is_correct.is_not(None), true_person.is_not(None))
+        .where(DecisionRow.model == model, DecisionRow.is_correct.is_not(None), true_person.is_not(None))
         .where(DecisionRow.is_correct | DecisionRow.true_person_id.is_not(None))
         .subquery()
     )

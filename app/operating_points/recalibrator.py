@@ -1,7 +1,8 @@
 """Recalibrates in the background after the gallery has changed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 
 import structlog
@@ -17,6 +18,8 @@ _LOOK_EVERY_S = 0.25
 _QUIET_S, _AT_LATEST_S = 1.0, 10.0
 # A large gallery that changes all day is recalibrated during a tenth of the time at most.
 _REST_PER_WORK = 10.0
+# What fails at once would else be tried four times a second, and a large gallery be searched each time.
+_REST_AFTER_FAILURE_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,7 @@ def is_due(now_s: float, waiting: Waiting) -> bool:
 
 
 class Recalibrator:
-    """Watches the gallery's revision; `request` asks for a calibration at once."""
+    """Watches the gallery's revision; `request` asks for a calibration at once, and so does who got only the card."""
 
     def __init__(self, database: Database, gallery: GalleryReplica, calibrator: Calibrator) -> None:
         self._database = database
@@ -48,7 +51,8 @@ class Recalibrator:
         self._seen_revision = -1
         self._first_change_s: float | None = None
         self._last_change_s = self._last_end_s = self._last_took_s = 0.0
-        self._requested_by: str | None = None
+        self._requested_by: list[str] = []
+        self._asking = Lock()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="recalibrator", daemon=True)
 
@@ -65,7 +69,8 @@ class Recalibrator:
 
     def request(self, by: str) -> None:
         """Calibrate as soon as possible, on behalf of a person."""
-        self._requested_by = by
+        with self._asking:
+            self._requested_by.append(by)
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
@@ -73,24 +78,38 @@ class Recalibrator:
                 self._look(monotonic())
             except Exception:  # the database is away: a thread that died would go unnoticed
                 log.exception("threshold.recalibration_failed")
-                self._last_end_s, self._last_took_s = monotonic(), 1.0
+                self._stop.wait(_REST_AFTER_FAILURE_S)
 
     def _look(self, now_s: float) -> None:
         revision = self._gallery.version().revision
         if revision != self._seen_revision:
             self._seen_revision, self._last_change_s = revision, now_s
             self._first_change_s = self._first_change_s or now_s
-        requested_by = self._requested_by
-        if requested_by is not None or self._is_due(now_s):
-            self._recalibrate(requested_by or SYSTEM, "asked for" if requested_by else "templates changed")
-            self._requested_by = self._first_change_s = None
+        requested_by = self._take_requests()
+        if requested_by or self._calibrator.is_wanted or self._is_due(now_s):
+            self._recalibrate(requested_by)
+            self._first_change_s = None
             self._last_end_s = monotonic()
             self._last_took_s = self._last_end_s - now_s
 
-    def _recalibrate(self, by: str, reason: str) -> None:
-        calibrated = self._calibrator.fresh()
-        with self._database.write() as session:
-            recalibrate(session, calibrated, by, reason)
+    def _take_requests(self) -> list[str]:
+        """Everybody who asked so far. Who asks while we calibrate may know of something that it does not see yet."""
+        with self._asking:
+            taken, self._requested_by = list(dict.fromkeys(self._requested_by)), []
+            return taken
+
+    def _recalibrate(self, requested_by: Sequence[str]) -> None:
+        try:
+            calibrated = self._calibrator.fresh()
+            with self._database.write() as session:
+                for by in requested_by:
+                    recalibrate(session, calibrated, by, "asked for")
+                if not requested_by:
+                    recalibrate(session, calibrated, SYSTEM, "templates changed")
+        except BaseException:
+            with self._asking:  # they were told that it will be done
+                self._requested_by = [*requested_by, *self._requested_by]
+            raise
 
     def _is_due(self, now_s: float) -> bool:
         if self._first_change_s is None:

@@ -13,14 +13,12 @@ from app.errors import ProblemError
 from app.http.dependencies import DatabaseDep
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
-from app.identification.queries import person_refs
-from app.operating_points import queries, schemas, service
-from app.operating_points.dependencies import CalibratorDep, RecalibratorDep
+from app.operating_points import queries, schemas, service, views
+from app.operating_points.dependencies import CalibratorDep, CaughtUpCalibratorDep, RecalibratorDep
 
 router = APIRouter(prefix="/v1/threshold", tags=["Threshold"])
 
 CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
-_SHOWN = 500
 
 
 @router.get("")
@@ -35,7 +33,10 @@ def current(database: DatabaseDep, calibrator: CalibratorDep, _caller: OperatorD
 
 @router.put("")
 def change(
-    new: Annotated[schemas.NewThreshold, Body()], database: DatabaseDep, calibrator: CalibratorDep, caller: AdminDep
+    new: Annotated[schemas.NewThreshold, Body()],
+    database: DatabaseDep,
+    calibrator: CaughtUpCalibratorDep,
+    caller: AdminDep,
 ) -> schemas.OperatingPoint:
     """Chooses how often a stranger may be given a name (auto), or the threshold itself (manual).
 
@@ -53,18 +54,23 @@ def change(
 @router.post("/recalibrate", response_model=schemas.OperatingPoint, responses={202: {"model": schemas.Queued}})
 def recalibrate(
     database: DatabaseDep,
-    calibrator: CalibratorDep,
+    calibrator: CaughtUpCalibratorDep,
     recalibrator: RecalibratorDep,
     caller: AdminDep,
     idempotency: IdempotencyDep,
 ) -> Response:
     """Calculates the operating point anew: at once for small galleries, else in the background (202)."""
 
+    def in_background(store: Store) -> Answer:
+        message = "Calculating in the background; GET /v1/threshold shows the new point when it is there."
+        with database.write() as session:
+            answer = store(session, Answer(202, schemas.Queued(message=message), {"Location": "/v1/threshold"}))
+        recalibrator.request(caller.actor)
+        return answer
+
     def attempt(store: Store) -> Answer:
         if not calibrator.is_small:
-            recalibrator.request(caller.actor)
-            message = "Calculating in the background; GET /v1/threshold shows the new point when it is there."
-            return Answer(202, schemas.Queued(message=message), {"Location": "/v1/threshold"})
+            return in_background(store)
         calibrated = calibrator.fresh()
         with database.write() as session:
             row = service.recalibrate(session, calibrated, caller.actor, "asked for")
@@ -75,7 +81,7 @@ def recalibrate(
 
 @router.post("/preview")
 def preview(
-    wanted: schemas.PreviewRequest, database: DatabaseDep, calibrator: CalibratorDep, _caller: OperatorDep
+    wanted: schemas.PreviewRequest, database: DatabaseDep, calibrator: CaughtUpCalibratorDep, _caller: OperatorDep
 ) -> schemas.Preview:
     """What a threshold would do: expected FPIR and FNIR, and which decisions of late would be others."""
     calibrated = calibrator.quick()
@@ -106,7 +112,7 @@ def history(database: DatabaseDep, page: PageDep, _caller: OperatorDep) -> Page[
 def restore(
     point_id: str,
     database: DatabaseDep,
-    calibrator: CalibratorDep,
+    calibrator: CaughtUpCalibratorDep,
     caller: AdminDep,
     idempotency: IdempotencyDep,
     wanted: schemas.Restore | None = None,
@@ -130,43 +136,26 @@ def restore(
 def look_alikes(database: DatabaseDep, _caller: OperatorDep) -> schemas.LookAlikes:
     """Pairs of people who need a larger lead over each other: found in the gallery, or complained of."""
     with database.read() as session:
-        rows = queries.look_alikes(session, limit=_SHOWN)
-        people = person_refs(session, {person for row in rows for person in (row.person_a, row.person_b)})
-    items = [
-        schemas.LookAlike(
-            person_a=people[row.person_a],
-            person_b=people[row.person_b],
-            source="feedback" if row.source == queries.FEEDBACK else "look_alike",
-            score=None if row.score is None else round(row.score, 6),
-            margin=round(row.margin, 6),
-        )
-        for row in rows
-    ]
-    return schemas.LookAlikes(items=items)
+        return views.look_alikes(session)
+
+
+@router.delete("/look-alikes/{person_a}/{person_b}")
+def forget_complaints(
+    person_a: str, person_b: str, database: DatabaseDep, caller: AdminDep
+) -> schemas.ForgottenComplaints:
+    """Forgets what operators said of two people, in whichever order they are given; it counts from the next request on.
+
+    Judging the event again does the same for one complaint, as long as the event is kept.
+    """
+    with database.write() as session:
+        return service.forget_complaints(session, person_a, person_b, caller.actor)
 
 
 @router.get("/suspicious-templates")
 def suspicious_templates(database: DatabaseDep, _caller: OperatorDep) -> schemas.SuspiciousTemplates:
     """Templates nearer to somebody else than to their own person, worst first; nothing is deleted by itself."""
     with database.read() as session:
-        rows = queries.suspicious_templates(session, limit=_SHOWN)
-        people = person_refs(session, {id_ for row, template in rows for id_ in (row.nearer_to, template.person_id)})
-    items = [
-        schemas.SuspiciousTemplate(
-            template_id=str(template.id),
-            enrolment_id=template.enrolment_id,
-            file=template.source.get("file"),
-            person=people[template.person_id],
-            nearer_to=people[row.nearer_to],
-            lead=round(row.lead, 6),
-            suggestion=(
-                f"Look whether this photo shows {people[row.nearer_to].name}. If so, remove it with "
-                f"DELETE /v1/enrolments/{template.enrolment_id} and enrol the right photos again."
-            ),
-        )
-        for row, template in rows
-    ]
-    return schemas.SuspiciousTemplates(items=items)
+        return views.suspicious_templates(session)
 
 
 def _in_force(row: OperatingPointRow | None) -> OperatingPointRow:

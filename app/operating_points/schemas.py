@@ -1,13 +1,13 @@
 """Operating points on the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.db.tables import OperatingPointRow
-from app.decisions.queries import Replayed
+from app.decisions.rules import Replayed, StoredFace
 from app.identification.schemas import PersonRef
 from ml import types
 
@@ -43,10 +43,13 @@ class OperatingPoint(BaseModel):
     id: str
     threshold: float
     mode: Literal["auto", "manual"]
+    is_suggestion: bool = Field(description="True for what manual mode only suggests: it has never named anybody.")
     target_fpir: float | None = Field(description="Share of strangers that may be given a name; null when manual.")
     expected_fpir: Interval = Field(description="Share of strangers' faces expected to be given a name.")
     expected_fnir: Interval = Field(description="Share of enrolled people's faces expected not to be recognised.")
-    method: str
+    method: str = Field(
+        description="`model card` alone in a new gallery, and in a large one until it was searched after a restart."
+    )
     model: str
     n_people: int
     n_templates: int
@@ -134,33 +137,45 @@ class Preview(BaseModel):
     threshold: float
     expected_fpir: Interval
     expected_fnir: Interval
-    n_events: int = Field(description="Stored decisions that were decided again.")
+    method: str = Field(
+        description="What the expected rates rest on: `model card` alone until a large gallery was searched once."
+    )
+    n_events: int = Field(
+        description="Stored decisions that were decided again, by the rules and margins in force: the newest 5,000."
+    )
     n_named: int = Field(description="Of these, faces that were named.")
     n_no_longer_named: int
     n_newly_named: int
     changes: list[Change] = Field(description="The newest first, at most 200.")
 
     @classmethod
-    def of(cls, point: types.OperatingPoint, replayed: Replayed, people: Mapping[str, PersonRef]) -> Self:
+    def of(
+        cls,
+        point: types.OperatingPoint,
+        replayed: Replayed,
+        shown: Sequence[StoredFace],
+        people: Mapping[str, PersonRef],
+    ) -> Self:
         return cls(
             threshold=point.threshold,
             expected_fpir=Interval.model_validate(point.expected_fpir),
             expected_fnir=Interval.model_validate(point.expected_fnir),
+            method=point.method,
             n_events=replayed.n_decisions,
             n_named=replayed.n_named,
             n_no_longer_named=replayed.n_no_longer_named,
             n_newly_named=replayed.n_newly_named,
             changes=[
                 Change(
-                    event_id=row.id,
-                    at=row.at,
-                    score=round(row.score or 0.0, 6),
-                    decided_threshold=round(row.threshold, 6),
-                    outcome=row.outcome,
-                    new_outcome="unknown" if row.outcome == "identified" else "identified",
-                    person=people.get(person_id) if person_id else None,
+                    event_id=face.row.id,
+                    at=face.row.at,
+                    score=round(face.row.score or 0.0, 6),
+                    decided_threshold=round(face.row.threshold, 6),
+                    outcome=face.row.outcome,
+                    new_outcome="unknown" if face.is_named else "identified",
+                    person=people.get(face.first_id) if face.first_id else None,
                 )
-                for row, person_id in replayed.changes
+                for face in shown
             ],
         )
 
@@ -189,10 +204,27 @@ class LookAlike(BaseModel):
     source: Literal["look_alike", "feedback"]
     score: float | None = Field(description="The highest score that one reached as the other; null for feedback.")
     margin: float
+    n_complaints: int = Field(description="Events that operators complained of; 0 for look-alikes.")
 
 
-class LookAlikes(BaseModel):
+class Findings(BaseModel):
+    """How much of the gallery was looked at: in a large one a sample, with at least one template of everybody."""
+
+    n_searched: int = Field(description="Templates that the last calibration searched for.")
+    n_templates: int = Field(description="Templates that there were then.")
+
+
+class LookAlikes(Findings):
     items: list[LookAlike]
+
+
+class ForgottenComplaints(BaseModel):
+    """What operators had said of two people, and what counts no more."""
+
+    person_a: str
+    person_b: str
+    n_complaints: int = Field(description="Complaints that were forgotten.")
+    margin: float = Field(description="The lead that they still need over each other, because they look alike; else 0.")
 
 
 class SuspiciousTemplate(BaseModel):
@@ -207,7 +239,7 @@ class SuspiciousTemplate(BaseModel):
     suggestion: str
 
 
-class SuspiciousTemplates(BaseModel):
+class SuspiciousTemplates(Findings):
     items: list[SuspiciousTemplate]
 
 

@@ -12,15 +12,20 @@ from app.db.engine import Database
 from app.db.tables import OperatingPointRow, ThresholdState
 from app.db.types import new_id, utc_now
 from app.decisions import queries as decision_queries
+from app.decisions.rules import replay
 from app.errors import ProblemError
-from app.gallery.queries import lock_gallery
+from app.gallery.queries import lock_gallery, stored_model
+from app.gallery.rules import refuse_other_model
 from app.identification.queries import person_refs
 from app.operating_points import queries, schemas
 from app.operating_points.calibrator import Calibrated, Calibrator
+from ml.decision import pair_of
 from ml.findings import find_look_alikes, find_suspicious
 from ml.types import OperatingPoint
 
 SYSTEM = "system"
+# Decisions that a preview decides again: enough to see a share of 1 %, and done in half a second.
+_PREVIEWED = 5000
 _CHANGES_SHOWN = 200
 
 
@@ -40,7 +45,7 @@ def set_auto(
     session: Session, calibrated: Calibrated, target_fpir: float | None, by: str, reason: str | None
 ) -> OperatingPointRow:
     """Auto mode: keep a target FPIR (None: the one kept so far) as people come and go."""
-    state = _lock(session)
+    state = _lock(session, calibrated)
     state.mode, state.target_fpir = "auto", target_fpir or state.target_fpir
     row = _put_in_force(session, state, calibrated, _auto_point(calibrated, state), by, reason)
     _audit(session, by, "threshold.set", row)
@@ -74,7 +79,7 @@ def recalibrate(session: Session, calibrated: Calibrated, by: str, reason: str) 
 
     None, for the system, when another replica did it for this gallery or a newer one.
     """
-    state = _lock(session)
+    state = _lock(session, calibrated)
     if by == SYSTEM and state.calibrated_revision >= calibrated.gallery_revision:
         return None
     put = _put_in_force if state.mode == "auto" else _suggest
@@ -86,14 +91,30 @@ def recalibrate(session: Session, calibrated: Calibrated, by: str, reason: str) 
 def preview(session: Session, calibrated: Calibrated, threshold: float) -> schemas.Preview:
     """What a threshold would do: to strangers and enrolled people, and to the decisions of late."""
     point = calibrated.calibration.point_at(threshold, calibrated.model)
-    replayed = decision_queries.replay(session, threshold, calibrated.model, _CHANGES_SHOWN)
-    people = person_refs(session, {person_id for _, person_id in replayed.changes if person_id})
-    return schemas.Preview.of(point, replayed, people)
+    faces = decision_queries.newest(session, calibrated.model, _PREVIEWED)
+    replayed = replay(faces, threshold, queries.pair_margins(session))
+    shown = replayed.changes[:_CHANGES_SHOWN]
+    people = person_refs(session, {face.first_id for face in shown if face.first_id})
+    return schemas.Preview.of(point, replayed, shown, people)
 
 
-def _lock(session: Session) -> ThresholdState:
+def forget_complaints(session: Session, person_a: str, person_b: str, by: str) -> schemas.ForgottenComplaints:
+    """What operators said of two people counts no more; what the gallery itself shows of them still does."""
+    lock_gallery(session)
+    queries.lock_state(session)
+    n_forgotten = queries.forget_complaints(session, person_a, person_b)
+    if not n_forgotten:
+        raise ProblemError(404, "complaint_not_found", "Nobody has complained of these two people.")
+    a, b = pair_of(person_a, person_b)
+    record(session, by, "threshold.complaints_forgotten", a, {"other": b, "n_complaints": n_forgotten})
+    margin = queries.pair_margins(session).get((a, b), 0.0)
+    return schemas.ForgottenComplaints(person_a=a, person_b=b, n_complaints=n_forgotten, margin=margin)
+
+
+def _lock(session: Session, calibrated: Calibrated) -> ThresholdState:
     """The writers' turn: first the gallery's, so that nobody is erased meanwhile, then the threshold's."""
     lock_gallery(session)
+    refuse_other_model(stored_model(session), calibrated.model)
     return queries.lock_state(session)
 
 
@@ -102,7 +123,7 @@ def _auto_point(calibrated: Calibrated, state: ThresholdState) -> OperatingPoint
 
 
 def _fix(session: Session, calibrated: Calibrated, threshold: float, by: str, reason: str | None) -> OperatingPointRow:
-    state = _lock(session)
+    state = _lock(session, calibrated)
     state.mode = "manual"
     chosen = calibrated.calibration.point_at(threshold, calibrated.model)
     row = _put_in_force(session, state, calibrated, chosen, by, reason)
@@ -119,7 +140,8 @@ def _put_in_force(
     reason: str | None,
 ) -> OperatingPointRow:
     row = _add(session, calibrated, point, state.mode, by, reason)
-    state.current_id, state.suggested_id = row.id, None
+    _replace_suggestion(session, state, None)
+    state.current_id = row.id
     _store_findings(session, state, calibrated, row.threshold)
     return row
 
@@ -132,20 +154,34 @@ def _suggest(
     by: str,
     reason: str | None,
 ) -> OperatingPointRow:
-    row = _add(session, calibrated, point, "auto", by, reason)
-    state.suggested_id = row.id
+    row = _add(session, calibrated, point, "auto", by, reason, is_suggestion=True)
+    _replace_suggestion(session, state, row.id)
     in_force = queries.point(session, state.current_id) if state.current_id else None
     _store_findings(session, state, calibrated, (in_force or row).threshold)
     return row
 
 
+def _replace_suggestion(session: Session, state: ThresholdState, point_id: str | None) -> None:
+    if state.suggested_id is not None:
+        queries.empty_curves(session, state.suggested_id)
+    state.suggested_id = point_id
+
+
 def _add(
-    session: Session, calibrated: Calibrated, point: OperatingPoint, mode: str, by: str, reason: str | None
+    session: Session,
+    calibrated: Calibrated,
+    point: OperatingPoint,
+    mode: str,
+    by: str,
+    reason: str | None,
+    *,
+    is_suggestion: bool = False,
 ) -> OperatingPointRow:
     row = OperatingPointRow(
         id=new_id("op"),
         threshold=point.threshold,
         mode=mode,
+        is_suggestion=is_suggestion,
         target_fpir=point.target_fpir,
         expected_fpir=asdict(point.expected_fpir),
         expected_fnir=asdict(point.expected_fnir),
@@ -166,13 +202,20 @@ def _add(
 
 
 def _store_findings(session: Session, state: ThresholdState, calibrated: Calibrated, threshold: float) -> None:
-    margin = calibrated.look_alike_margin
-    queries.replace_look_alikes(session, find_look_alikes(calibrated.found, threshold), margin)
-    queries.replace_suspicious(session, find_suspicious(calibrated.found, margin))
+    margin, found = calibrated.look_alike_margin, calibrated.found
     state.calibrated_revision = calibrated.gallery_revision
+    if found is not None:  # else those of the last search stand until there is another
+        queries.replace_look_alikes(session, find_look_alikes(found, threshold), margin)
+        queries.replace_suspicious(session, find_suspicious(found, margin))
+        state.n_searched, state.n_templates = len(found.template_ids), calibrated.n_templates
     session.flush()
 
 
 def _audit(session: Session, by: str, action: str, row: OperatingPointRow, more: dict[str, str] | None = None) -> None:
-    detail = {"mode": row.mode, "threshold": round(row.threshold, 6), "target_fpir": row.target_fpir}
+    detail = {
+        "mode": row.mode,
+        "threshold": round(row.threshold, 6),
+        "target_fpir": row.target_fpir,
+        "is_suggestion": row.is_suggestion,
+    }
     record(session, by, action, row.id, detail | (more or {}))

@@ -9,9 +9,7 @@ from sqlalchemy import ColumnElement, case, delete, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.db.tables import Person, Template
-
-# Turned less than this, a face counts as frontal. Within what the quality gate accepts, so that every pose can be had.
-FRONTAL_WITHIN_DEG = 15.0
+from ml.pose import FRONTAL_WITHIN_DEG
 
 POSES: dict[str, ColumnElement[bool]] = {
     "frontal": (func.abs(Template.yaw_deg) < FRONTAL_WITHIN_DEG) & (func.abs(Template.pitch_deg) < FRONTAL_WITHIN_DEG),

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from app.auth.dependencies import OPERATOR, OperatorDep
 from app.db.engine import Database
 from app.db.tables import Person
+from app.enrolment.dependencies import SweeperDep
 from app.errors import ProblemError
 from app.http.content_type import CSV, FORM, media_type, require_type
 from app.http.dependencies import DatabaseDep, GalleryChangedDep, SettingsDep
@@ -138,11 +139,16 @@ def update_person(
 
 @router.delete("/{person_id}")
 def erase_person(
-    person_id: str, database: DatabaseDep, gallery_changed: GalleryChangedDep, caller: OperatorDep
+    person_id: str,
+    database: DatabaseDep,
+    sweeper: SweeperDep,
+    gallery_changed: GalleryChangedDep,
+    caller: OperatorDep,
 ) -> schemas.ErasureReceipt:
-    """Erases a person: embeddings, face crops and name go at once, from every store and replica."""
+    """Erases a person: embeddings, face crops, clips and name go at once, from every store and replica."""
     with database.write() as session:
         receipt = service.erase(session, person_id, caller)
+    sweeper.sweep()
     database.scrub()
     gallery_changed()
     return receipt

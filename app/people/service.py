@@ -13,6 +13,7 @@ from app.db.types import new_id, utc_now
 from app.decisions.queries import count_about
 from app.errors import ProblemError
 from app.gallery.changes import record_additions, record_removals
+from app.gallery.queries import lock_gallery
 from app.http.idempotency import forget_answers_about
 from app.people import queries, schemas
 
@@ -34,6 +35,7 @@ def create(session: Session, new: schemas.PersonCreate, caller: Principal) -> Pe
 
 
 def update(session: Session, person_id: str, update: schemas.PersonUpdate, caller: Principal) -> Person:
+    lock_gallery(session)  # before the person, as an erasure does: else each could wait for the other
     person = get(session, person_id)
     changes, was_active = update.changes, person.active
     apply(person, changes)
@@ -58,6 +60,7 @@ def apply(person: Person, changes: dict[str, Any]) -> bool:
 
 def erase(session: Session, person_id: str, caller: Principal) -> schemas.ErasureReceipt:
     """Deletes the person with everything that shows who they are; leaves ids and counts."""
+    lock_gallery(session)  # nobody enrols or judges meanwhile, and would leave a row about somebody who is gone
     get(session, person_id)
     template_ids = queries.template_ids(session, person_id)
     revision = record_removals(session, [(template_id, person_id) for template_id in template_ids])

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("threshold", sa.Double(), nullable=False),
         sa.Column("mode", sa.String(length=10), nullable=False),
+        sa.Column("is_suggestion", sa.Boolean(), nullable=False),
         sa.Column("target_fpir", sa.Double(), nullable=True),
         sa.Column("expected_fpir", sa.JSON(), nullable=False),
         sa.Column("expected_fnir", sa.JSON(), nullable=False),
@@ -71,22 +72,33 @@ def upgrade() -> None:
     op.create_index("ix_decisions_person_id", "decisions", ["person_id"])
     op.create_index("ix_decisions_true_person_id", "decisions", ["true_person_id"])
     op.create_table(
-        "pair_margins",
+        "look_alikes",
         sa.Column("person_a", sa.String(length=40), nullable=False),
         sa.Column("person_b", sa.String(length=40), nullable=False),
-        sa.Column("source", sa.String(length=20), nullable=False),
         sa.Column("margin", sa.Double(), nullable=False),
-        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("score", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["person_a"], ["people.id"], name="fk_look_alikes_person_a_people", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["person_b"], ["people.id"], name="fk_look_alikes_person_b_people", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("person_a", "person_b", name="pk_look_alikes"),
+    )
+    op.create_index("ix_look_alikes_person_b", "look_alikes", ["person_b"])
+    op.create_table(
+        "pair_complaints",
+        sa.Column("event_id", sa.String(length=40), nullable=False),
+        sa.Column("person_a", sa.String(length=40), nullable=False),
+        sa.Column("person_b", sa.String(length=40), nullable=False),
+        sa.Column("margin", sa.Double(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["person_a"], ["people.id"], name="fk_pair_margins_person_a_people", ondelete="CASCADE"
+            ["person_a"], ["people.id"], name="fk_pair_complaints_person_a_people", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["person_b"], ["people.id"], name="fk_pair_margins_person_b_people", ondelete="CASCADE"
+            ["person_b"], ["people.id"], name="fk_pair_complaints_person_b_people", ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("person_a", "person_b", "source", name="pk_pair_margins"),
+        sa.PrimaryKeyConstraint("event_id", name="pk_pair_complaints"),
     )
-    op.create_index("ix_pair_margins_person_b", "pair_margins", ["person_b"])
+    op.create_index("ix_pair_complaints_person_a_person_b", "pair_complaints", ["person_a", "person_b"])
+    op.create_index("ix_pair_complaints_person_b", "pair_complaints", ["person_b"])
     op.create_table(
         "threshold_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -96,6 +108,8 @@ def upgrade() -> None:
         sa.Column("current_id", sa.String(length=40), nullable=True),
         sa.Column("suggested_id", sa.String(length=40), nullable=True),
         sa.Column("calibrated_revision", sa.BigInteger(), nullable=False),
+        sa.Column("n_searched", sa.BigInteger(), nullable=False),
+        sa.Column("n_templates", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_threshold_state_one_row"),
         sa.ForeignKeyConstraint(
             ["current_id"], ["operating_points.id"], name="fk_threshold_state_current_id_operating_points"
@@ -106,8 +120,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_threshold_state"),
     )
     op.execute(
-        "INSERT INTO threshold_state (id, version, mode, target_fpir, current_id, suggested_id, calibrated_revision) "
-        "VALUES (1, 0, 'auto', 0.01, NULL, NULL, -1)"
+        "INSERT INTO threshold_state (id, version, mode, target_fpir, calibrated_revision, n_searched, n_templates) "
+        "VALUES (1, 0, 'auto', 0.01, -1, 0, 0)"
     )
     op.create_table(
         "decision_candidates",
@@ -144,6 +158,7 @@ def downgrade() -> None:
     op.drop_table("suspicious_templates")
     op.drop_table("decision_candidates")
     op.drop_table("threshold_state")
-    op.drop_table("pair_margins")
+    op.drop_table("pair_complaints")
+    op.drop_table("look_alikes")
     op.drop_table("decisions")
     op.drop_table("operating_points")

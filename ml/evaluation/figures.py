@@ -13,6 +13,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ml.evaluation.fusion import FusionTable
 from ml.evaluation.sizes import SizeRow
 from ml.evaluation.variants import PRODUCT, OperatingRow, VariantResult
 from ml.metrics import DetCurve
@@ -102,6 +103,23 @@ def size_figure(rows: Sequence[SizeRow]) -> str:
         axes.set_ylim(bottom=0)
         axes.set(xlabel="enrolled people", ylabel="FNIR")
         axes.legend(title="at FPIR", fontsize=8)
+
+    return _svg(draw)
+
+
+def fusion_figure(table: FusionTable) -> str:
+    """FNIR of every way to combine frames and search them, with 95 % intervals; the default stands out."""
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(table.rows):
+            value, low, high = row.fnir.value, row.fnir.low, row.fnir.high
+            colour = _COLOURS[-1] if row.is_default else _COLOURS[5]
+            axes.errorbar([value], [place], xerr=[[value - low], [high - value]], fmt="o", color=colour, markersize=4)
+        axes.set_yticks(range(len(table.rows)), [row.title for row in table.rows], fontsize=8)
+        axes.invert_yaxis()
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1, symbol=" %"))
+        axes.set_xlim(left=0)
+        axes.set(xlabel=f"FNIR at FPIR {table.target_fpir * 100:g} %")
 
     return _svg(draw)
 

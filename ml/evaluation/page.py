@@ -6,7 +6,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ml.evaluation.figures import det_figure, histogram_figure, size_figure
+from ml.evaluation.figures import det_figure, fusion_figure, histogram_figure, size_figure
 from ml.evaluation.run import ModelResult
 from ml.evaluation.variants import PRODUCT
 
@@ -123,6 +123,31 @@ and without a lead that people who would pass for one another must have over eac
 <tr><td>{{ row.margin or "none" }}</td><td>{{ row.n_pairs }}</td>
 <td>{{ rate(row.fpir) }}</td><td>{{ rate(row.fnir) }}</td><td>{{ rate(row.misidentified) }}</td></tr>
 {% endfor %}</tbody></table></div>
+{% if model.fusion is defined %}
+<h3>Many templates or one</h3>
+<p><b>{{ model.fusion.verdict }}</b></p>
+{% if model.fusion.rows %}
+<figure>{{ figures.fusion }}<figcaption>Ways to combine a person's photos, and to search what they
+make.</figcaption></figure>
+<div class="wide"><table>
+<caption>At FPIR {{ short(model.fusion.target_fpir) }}. More missed: percentage points more than the default, people and
+strangers drawn for both at once. Bytes, per person: templates, fused ones that are searched besides, and a classifier's
+weights. Time: median for one face in this gallery, on one thread of the machine that made this report, without the
+service around it.</caption>
+<thead><tr><th>frames, search</th><th>FNIR</th><th>more missed</th><th>rank 1</th><th>bytes</th><th>µs a search</th>
+<th>s to learn</th><th>chosen</th></tr></thead>
+<tbody>{% for row in model.fusion.rows %}
+<tr{% if row.is_default %} class="product"{% endif %}><td>{{ row.title }}{{ " (default)" if row.is_default }}</td>
+<td>{{ rate(row.fnir) }}</td><td>{{ points(row.difference) if row.difference else "–" }}</td>
+<td>{{ rate(row.rank1) }}</td><td>{{ whole(row.n_bytes) }}</td><td>{{ whole(row.search_us) }}</td>
+<td>{{ "–" if row.fit_s is none else "%.1f" | format(row.fit_s) }}</td><td>{{ row.setting }}</td></tr>
+{% endfor %}</tbody></table></div>
+<p>The PCA of the cohort and the LSTM are learned from the cohort, classifiers from the gallery; nothing is learned from
+strangers or probes. Score of a classifier: kNN, the winner's cosines over k; linear SVM, the highest decision value;
+logistic regression, the logarithm of the highest probability's odds. C by cross-validation on people's own photos.</p>
+{% endif %}
+{% for each in model.fusion.left_out %}<p>Left out: {{ each.title }}, because {{ each.reason }}.</p>{% endfor %}
+{% endif %}
 {% endfor %}
 </body>
 </html>
@@ -137,7 +162,15 @@ def render_page(report: dict[str, Any], results: Sequence[ModelResult]) -> str:
         results: the same models, for the figures.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    helpers = {"fta": _fta, "kept": _kept, "points": _points, "rate": _rate, "score": _score, "short": _percent}
+    helpers = {
+        "fta": _fta,
+        "kept": _kept,
+        "points": _points,
+        "rate": _rate,
+        "score": _score,
+        "short": _percent,
+        "whole": _whole,
+    }
     return environment.from_string(_PAGE).render(
         report=report,
         models=list(zip(report["models"], (_figures(result) for result in results), strict=True)),
@@ -155,6 +188,7 @@ def _figures(result: ModelResult) -> dict[str, Markup]:
         "det": Markup(det_figure(result.variants)),
         "histogram": Markup(histogram_figure(result.product, row)),
         "sizes": Markup(size_figure(result.sizes)),
+        "fusion": Markup(fusion_figure(result.fusion) if result.fusion and result.fusion.rows else ""),
     }
 
 
@@ -174,6 +208,10 @@ def _percent(share: float) -> str:
 
 def _kept(share: float | None) -> str:
     return "–" if share is None else _percent(share)
+
+
+def _whole(number: float | None) -> str:
+    return "–" if number is None else f"{number:,.0f}"
 
 
 def _rate(interval: dict[str, float]) -> Markup:

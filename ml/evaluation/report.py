@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ml.evaluation.fusion import FusionTable
 from ml.evaluation.page import render_page
 from ml.evaluation.protocol import Protocol
 from ml.evaluation.run import Machine, ModelResult, Options
@@ -20,7 +21,16 @@ from ml.metrics import DetCurve
 SCHEMA_VERSION: Final = 1
 HTML_NAME: Final = "report.html"
 JSON_NAME: Final = "report.json"
-_LIBRARIES: Final = ("rollcall", "numpy", "torch", "facenet-pytorch", "opencv-python-headless", "onnxruntime", "pillow")
+_LIBRARIES: Final = (
+    "rollcall",
+    "numpy",
+    "torch",
+    "facenet-pytorch",
+    "opencv-python-headless",
+    "onnxruntime",
+    "pillow",
+    "scikit-learn",
+)
 _CURVE_POINTS: Final = 200
 
 
@@ -100,6 +110,7 @@ def _model(result: ModelResult) -> dict[str, Any]:
         "calibration": [asdict(row) for row in result.calibration],
         "margins": [asdict(row) for row in result.margins],
         "fitted_prior": asdict(result.fitted_prior) if result.fitted_prior else None,
+        **({"fusion": _fusion(result.fusion)} if result.fusion else {}),
     }
 
 
@@ -110,6 +121,16 @@ def _variant(result: VariantResult) -> dict[str, Any]:
         "rank1": asdict(result.rank1),
         "rows": [_row(row) for row in result.rows],
         "curve": _curve(result.curve),
+    }
+
+
+def _fusion(table: FusionTable) -> dict[str, Any]:
+    return asdict(table) | {
+        "best": table.best.title if table.best else None,
+        "is_default_best": table.is_default_best,
+        "beyond_chance": table.beyond_chance,
+        "within_chance": table.within_chance,
+        "verdict": table.verdict,
     }
 
 

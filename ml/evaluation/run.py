@@ -1,6 +1,6 @@
 """Protocol and networks -> everything the report shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ import numpy as np
 from ml.backbones import load_backbone
 from ml.detection import load_detector
 from ml.evaluation.enrolment import NOBODY, Enrolment, Rows, Seen, enrol
+from ml.evaluation.fusion import Crowd, FusionTable, compare_fusions, frames_of
 from ml.evaluation.look_alikes import MarginRow, margin_rows
 from ml.evaluation.networks import Network
 from ml.evaluation.prior import People, fit_prior
@@ -37,6 +38,7 @@ from ml.evaluation.variants import (
     rule_variants,
 )
 from ml.priors import ScorePrior
+from ml.types import Sample
 
 CARD_ALONE: Final = "model card alone"
 ON_GALLERY: Final = "calibrated on the gallery"
@@ -44,12 +46,17 @@ ON_GALLERY: Final = "calibrated on the gallery"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure. `max_strangers` takes the first ones of the protocol; `is_prior_fitted` looks at the cohort."""
+    """What to measure. `max_strangers` takes the first ones of the protocol; the last two look at the cohort."""
 
     seed: int = 0
     max_strangers: int | None = None
     is_plain_measured: bool = False
     is_prior_fitted: bool = False
+    is_fusion_compared: bool = False
+
+    @property
+    def is_cohort_seen(self) -> bool:
+        return self.is_prior_fitted or self.is_fusion_compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ModelResult:
     """Everything measured of one model word; sizes, calibration, margins and prior are those of the product's rule.
 
     `effect` is how much more it misses than the same backbone as the service runs it; empty for that one itself.
+    `fusion` is told of that one alone, where it was asked for.
     """
 
     model: str
@@ -94,6 +102,7 @@ class ModelResult:
     card_prior: ScorePrior
     fitted_prior: ScorePrior | None
     effect: Sequence[EffectRow] = ()
+    fusion: FusionTable | None = None
 
     @property
     def product(self) -> VariantResult:
@@ -124,7 +133,7 @@ def narrowed(protocol: Protocol, options: Options) -> Protocol:
     """The protocol without the photos that these options do not look at."""
     return replace(
         protocol,
-        cohort=protocol.cohort if options.is_prior_fitted else (),
+        cohort=protocol.cohort if options.is_cohort_seen else (),
         strangers=protocol.strangers[: options.max_strangers],
     )
 
@@ -168,6 +177,8 @@ def _measure_backbone(
     if options.is_plain_measured:
         plain = _measure_model(prepared[-1], options)
         results.append(replace(plain, effect=effect(plain.product, results[0].product, options.seed)))
+    if options.is_fusion_compared:
+        results[0] = replace(results[0], fusion=_compare_fusions(prepared[0], options.seed))
     customary = customary_variant(backbone.mirrored.card.name)
     if customary is not None:
         results[0] = replace(
@@ -230,17 +241,40 @@ def _fit_prior(prepared: _Prepared, seed: int) -> ScorePrior:
 
     The cohort is enrolled with all photos of a person, and searched with the main face in the first of everybody else.
     """
-    card, photos = prepared.network.card, prepared.protocol.cohort
-    by_person: dict[str, list[Path]] = {}
-    for photo in photos:
-        by_person.setdefault(photo.person, []).append(photo.path)
-    enrolment = enrol(list(by_person.values()), prepared.seen, card.pair_bounds, card.dim)
-    numbers = np.arange(len(by_person))
-    firsts = [paths[0] for paths in by_person.values()]
+    card, photos = prepared.network.card, _cohort_photos(prepared.protocol)
+    enrolment = enrol(photos, prepared.seen, card.pair_bounds, card.dim)
+    numbers = np.arange(len(photos))
+    firsts = [paths[0] for paths in photos]
     mains = {path: main_face(prepared.seen[path]) for path in firsts}
     probes, _ = make_probes(firsts, mains, numbers, np.full(len(numbers), NOBODY))
     known = People(prepared.enrolment, prepared.searches.mated)
     return fit_prior(People(enrolment, probes), known, card.score_rule, seed)
+
+
+def _compare_fusions(prepared: _Prepared, seed: int) -> FusionTable:
+    """Compare on the gallery as enrolled; the cohort is enrolled by the same rules, to be learned from."""
+    card, seen = prepared.network.card, prepared.seen
+    known = [person.gallery for person in prepared.protocol.known]
+    others = _cohort_photos(prepared.protocol)
+    cohort = enrol(others, seen, card.pair_bounds, card.dim).people
+    crowd = Crowd(
+        prepared.searches,
+        people=frames_of(prepared.enrolment.people, _samples(known, seen)),
+        cohort=frames_of(cohort, _samples(others, seen)),
+    )
+    return compare_fusions(crowd, card.score_rule, seed)
+
+
+def _cohort_photos(protocol: Protocol) -> list[list[Path]]:
+    """The cohort's photos, person by person."""
+    by_person: dict[str, list[Path]] = {}
+    for photo in protocol.cohort:
+        by_person.setdefault(photo.person, []).append(photo.path)
+    return list(by_person.values())
+
+
+def _samples(photos: Sequence[Sequence[Path]], seen: Seen) -> Iterator[Sample]:
+    return (sample for own in photos for path in own for sample in seen[path].photo.samples)
 
 
 def _numbers(photos: Sequence[LabelledPhoto]) -> Rows:

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from sqlalchemy import URL, text
 from typer.testing import CliRunner
 
 from app import __version__
+from app.auth.scopes import Scope
+from app.auth.service import create_key
 from app.cli import app
-from app.db.engine import make_engine
+from app.db.engine import Database, make_engine
 from app.db.migrate import upgrade
+from app.db.types import utc_now
 from tests.app import photos
 from tests.ml.faces import data_file
 from tests.server import Finished, Server, identify, run_rollcall, running_server
@@ -183,14 +187,30 @@ def test_a_photo_that_is_refused_is_named_and_the_others_are_looked_at(server: S
     assert "no face" in shown.out
 
 
-def test_keys_that_commands_borrow_are_revoked_again(server: Server, tmp_path: Path) -> None:
+def test_keys_that_commands_borrow_are_deleted_again(server: Server, tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     photo.write_bytes(photos.nobody())
+    before = key_ids(server)
     assert run_against(server, "identify", photo).status == 0
+    assert key_ids(server) == before
+
+
+def test_a_borrowed_key_that_a_killed_command_left_behind_ends_and_is_deleted(server: Server, tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(photos.nobody())
+    keys = {"key_cli_left": utc_now() - timedelta(minutes=1), "key_cli_used": utc_now() + timedelta(hours=1)}
+    database = Database(make_engine(URL.create("sqlite", database=str(server.database_path))))
+    with database.write() as session:
+        for key_id, expires_at in {**keys, "key_of_somebody": keys["key_cli_left"]}.items():
+            create_key(session, "left", Scope.CAMERA, expires_at, key_id=key_id)
+    database.dispose()
+    assert run_against(server, "identify", photo).status == 0
+    assert key_ids(server) & {"key_cli_left", "key_cli_used", "key_of_somebody"} == {"key_cli_used", "key_of_somebody"}
+
+
+def key_ids(server: Server) -> set[str]:
     with closing(sqlite3.connect(f"file:{server.database_path}?mode=ro", uri=True)) as connection:
-        borrowed = connection.execute("SELECT revoked_at FROM api_keys WHERE name LIKE 'command line%'").fetchall()
-    assert borrowed
-    assert None not in {revoked_at for (revoked_at,) in borrowed}
+        return {key_id for (key_id,) in connection.execute("SELECT id FROM api_keys")}
 
 
 def test_a_key_that_is_given_is_used(server: Server, tmp_path: Path) -> None:

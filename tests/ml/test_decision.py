@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ml.decision import decide
@@ -41,3 +42,18 @@ def test_one_person_goes_to_the_better_of_two_faces_and_the_other_is_unknown() -
 
 def test_an_image_without_faces_has_no_decisions() -> None:
     assert decide([], [], 0.5) == []
+
+
+def test_faces_that_are_not_seen_together_may_be_the_same_person() -> None:
+    faces = [make_candidates(a=0.6), make_candidates(a=0.8), make_candidates(a=0.7)]
+    seen_with = np.array([[True, True, False], [True, True, False], [False, False, True]])
+    decisions = decide(faces, [(), (), ()], 0.5, is_seen_with=seen_with)
+    assert [decision.person_id for decision in decisions] == [None, "a", "a"]
+
+
+def test_who_lost_their_name_to_a_better_face_takes_it_from_nobody_else() -> None:
+    # The second face meets both others, the others do not meet: only the second one gives way.
+    faces = [make_candidates(a=0.9), make_candidates(a=0.8), make_candidates(a=0.7)]
+    seen_with = np.array([[True, True, False], [True, True, True], [False, True, True]])
+    decisions = decide(faces, [(), (), ()], 0.5, is_seen_with=seen_with)
+    assert [decision.person_id for decision in decisions] == ["a", None, "a"]

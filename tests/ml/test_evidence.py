@@ -120,6 +120,28 @@ def test_frames_of_one_clip_do_not_vouch_for_each_other_where_there_is_another_e
     assert alone.n_left.tolist() == [3, 3, 3, 3, 0]
 
 
+def test_of_somebody_who_has_one_clip_and_nothing_else_no_search_is_mated() -> None:
+    """Person 0 has one clip, 1 photos of one call, 2 two clips, 3 a clip and a photo."""
+    enrolled = make_enrolled(enrolment_sizes=[[3], [3], [2, 2], [3, 1]])
+    sizes = {number: int((enrolled.enrolments == number).sum()) for number in set(enrolled.enrolments.tolist())}
+    photos_of = {row for row, person in enumerate(enrolled.snapshot.person_rows) if is_person(enrolled, person, "p1")}
+    is_clip = np.array(
+        [row not in photos_of and sizes[int(number)] > 1 for row, number in enumerate(enrolled.enrolments)]
+    )
+    assert is_clip.sum() == 3 + 4 + 3
+    found = search_gallery(enrolled.snapshot, enrolled.enrolments, RULE, is_clip=is_clip)
+    plain = search_gallery(enrolled.snapshot, enrolled.enrolments, RULE)
+    is_alone = np.array([is_person(enrolled, person, "p0") for person in found.person_rows])
+    assert found.is_mated.tolist() == (~is_alone).tolist()
+    np.testing.assert_array_equal(found.mated[~is_alone], plain.mated[~is_alone])
+    np.testing.assert_array_equal(found.lead, plain.lead)  # a wrong frame among them can still be found
+    np.testing.assert_array_equal(found.non_mated, plain.non_mated)
+
+
+def is_person(enrolled: Enrolled, row: int, person_id: str) -> bool:
+    return enrolled.snapshot.person_ids[row] == person_id
+
+
 def test_an_enrolment_number_means_nothing_beyond_its_person() -> None:
     a = make_enrolled(enrolment_sizes=[[2, 1], [2], [1, 1]])
     one_per_person = Enrolled(a.snapshot, a.snapshot.person_rows)
@@ -185,6 +207,18 @@ def test_a_large_gallery_is_sampled_the_same_way_every_time(mixed: Enrolled, mon
     assert_same(found, search_gallery(mixed.snapshot, mixed.enrolments, RULE, seed=1))
     other = search_gallery(mixed.snapshot, mixed.enrolments, RULE, seed=2)
     assert other.template_ids.tolist() != found.template_ids.tolist()
+
+
+@pytest.mark.parametrize("most", [1, 8, 9, 20])
+def test_everybody_is_searched_at_least_once_in_a_gallery_of_any_size(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = make_enrolled(enrolment_sizes=[[40], *[[1]] * 5, [2, 3], [7]])
+    monkeypatch.setattr(evidence_module, "MAX_SEARCHES", most)
+    for seed in range(20):
+        found = search_gallery(large.snapshot, large.enrolments, RULE, seed=seed)
+        assert set(found.person_rows) == set(range(8))
+        assert len(set(found.template_ids)) == len(found.template_ids) == max(8, most)
 
 
 @pytest.mark.parametrize("block_values", [1, 60, 100])

@@ -26,7 +26,7 @@ USUAL_CODECS = {
 }
 PIXELS = {"mjpeg": "yuvj420p", "gif": "rgb8", "png": "rgb24", "libx264rgb": "rgb24"}
 FAST = {
-    """Four corners in `CORNERS`; across the middle the number in eight squares: white is 1, the highest bit left."""
+    "libx264": {"preset": "ultrafast", "crf": "10"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "0"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "b": "2000000"},
     "libsvtav1": {"preset": "8", "crf": "10"},

@@ -4,7 +4,13 @@ from app.db.tables.access import ApiKey, AuditEntry, IdempotencyKey
 from app.db.tables.decisions import DecisionCandidate, DecisionRow
 from app.db.tables.gallery import Enrolment, GalleryChange, GalleryState, Template
 from app.db.tables.jobs import Job, JobWorker
-from app.db.tables.operating_points import OperatingPointRow, PairMargin, SuspiciousTemplateRow, ThresholdState
+from app.db.tables.operating_points import (
+    LookAlikeRow,
+    OperatingPointRow,
+    PairComplaint,
+    SuspiciousTemplateRow,
+    ThresholdState,
+)
 from app.db.tables.people import Person
 from app.db.types import Base
 
@@ -20,8 +26,9 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobWorker",
+    "LookAlikeRow",
     "OperatingPointRow",
-    "PairMargin",
+    "PairComplaint",
     "Person",
     "SuspiciousTemplateRow",
     "Template",

@@ -13,7 +13,7 @@ class Enrolment(Base):
     """One upload of photos or of a video, and what became of it.
 
     A video's `job_id` does the work; `file_name` is what its uploader called it. `duplicate_of` is the other person
-    whose face it was.
+    whose face it was. `preflight` says how many of the new templates the others recognised.
     """
 
     __tablename__ = "enrolments"
@@ -33,6 +33,7 @@ class Enrolment(Base):
     file_name: Mapped[str | None] = mapped_column(String(200))
     job_id: Mapped[str | None] = mapped_column(String(40))
     duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("people.id", ondelete="SET NULL"), index=True)
+    preflight: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
 class Template(Base):

@@ -10,7 +10,10 @@ from app.db.types import Base, BigId, UtcDateTime
 
 
 class OperatingPointRow(Base):
-    """A threshold that was in force or suggested: never changed, so that every decision can say why."""
+    """A threshold that was in force or suggested: never changed, so that every decision can say why.
+
+    Only `curves` of a suggestion that another one has replaced are emptied: nobody asks for them any more.
+    """
 
     __tablename__ = "operating_points"
     __table_args__ = (Index("ix_operating_points_created_at_id", "created_at", "id"),)
@@ -18,6 +21,7 @@ class OperatingPointRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     threshold: Mapped[float]
     mode: Mapped[str] = mapped_column(String(10))
+    is_suggestion: Mapped[bool]
     target_fpir: Mapped[float | None]
     expected_fpir: Mapped[dict[str, float]] = mapped_column(JSON)
     expected_fnir: Mapped[dict[str, float]] = mapped_column(JSON)
@@ -36,7 +40,8 @@ class OperatingPointRow(Base):
 class ThresholdState(Base):
     """One row: what is in force. `version` grows with everything that changes decisions, so replicas notice.
 
-    `target_fpir` is what auto mode keeps, and what a suggestion in manual mode is made for.
+    `target_fpir` is what auto mode keeps, and what a suggestion in manual mode is made for. What is known of single
+    people was found by searching `n_searched` of the `n_templates` that there were at `calibrated_revision`.
     """
 
     __tablename__ = "threshold_state"
@@ -49,21 +54,37 @@ class ThresholdState(Base):
     current_id: Mapped[str | None] = mapped_column(ForeignKey("operating_points.id"))
     suggested_id: Mapped[str | None] = mapped_column(ForeignKey("operating_points.id"))
     calibrated_revision: Mapped[int] = mapped_column(BigInteger)
+    n_searched: Mapped[int] = mapped_column(BigInteger)
+    n_templates: Mapped[int] = mapped_column(BigInteger)
 
 
-class PairMargin(Base):
-    """Two people, `person_a < person_b`, who must lead each other by `margin` to be named.
+class LookAlikeRow(Base):
+    """Two people, `person_a < person_b`, who must lead each other by `margin` to be named, as the gallery shows.
 
-    `source` is `look_alike` (found in the gallery, with the score that one reached as the other) or `feedback`.
+    `score` is the highest that one reached as the other.
     """
 
-    __tablename__ = "pair_margins"
+    __tablename__ = "look_alikes"
 
     person_a: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True)
     person_b: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True)
-    source: Mapped[str] = mapped_column(String(20), primary_key=True)
     margin: Mapped[float]
-    score: Mapped[float | None]
+    score: Mapped[float]
+
+
+class PairComplaint(Base):
+    """An operator's word that one of two people, `person_a < person_b`, was named in place of the other.
+
+    They must lead each other by `margin` from then on. Not a foreign key to the event: it outlives its retention.
+    """
+
+    __tablename__ = "pair_complaints"
+    __table_args__ = (Index("ix_pair_complaints_person_a_person_b", "person_a", "person_b"),)
+
+    event_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    person_a: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    person_b: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    margin: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

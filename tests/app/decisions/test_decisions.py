@@ -2,23 +2,24 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from time import sleep
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from starlette.testclient import TestClient
 
 from app.db.engine import Database
 from app.db.tables import DecisionCandidate, DecisionRow
-from app.db.types import utc_now
 from app.decisions.log import Circumstances, DecidedFace, DecisionLog
-from app.settings import Settings
+from app.people import service as people_service
 from ml.types import Candidate, Decision, Outcome, Pose, Quality
 from tests.app import photos
 from tests.app.crowd import enrol_crowd
 from tests.app.enrolment.test_enroll import enroll
+from tests.app.factories import make_person, make_principal
 from tests.app.identification.test_identify import identify
 
 Headers = dict[str, str]
@@ -121,22 +122,6 @@ def test_nothing_is_kept_where_the_settings_say_so(database: Database, circumsta
     assert count(database, DecisionRow) == 0
 
 
-def test_old_decisions_are_deleted(
-    database: Database, settings: Settings, people: list[str], circumstances: Circumstances
-) -> None:
-    face = decided([(people[0], 0.6)], 0.5)
-    old = DecisionLog(database, retention_days=7).store([face, face], circumstances)[0]
-    with database.write() as session:
-        session.execute(
-            update(DecisionRow).where(DecisionRow.id == old).values(at=utc_now() - timedelta(days=7, minutes=1))
-        )
-    new = DecisionLog(database, retention_days=7).store([face], circumstances)[0]
-    with database.read() as session:
-        left = set(session.scalars(select(DecisionRow.id)))
-    assert old not in left and new in left and len(left) == 2
-    assert count(database, DecisionCandidate) == 2
-
-
 def test_erasing_a_person_leaves_events_without_them(
     client: TestClient,
     operator: Headers,
@@ -165,16 +150,19 @@ def test_a_preview_lists_what_another_threshold_would_have_changed(
         decided([(b, 0.45), (a, 0.3)], 0.5),
         decided([(b, 0.20), (a, 0.1)], 0.5),
         decided([(b, 0.58), (a, 0.57)], 0.5, is_held_back=True),
+        decided([(b, 0.46), (a, 0.455)], 0.5),
     ]
-    ids = log.store(faces, circumstances)
+    ids = [log.store([face], replace(circumstances, request_id=f"req {i}"))[0] for i, face in enumerate(faces)]
+    held_apart = log.store([decided([(a, 0.6), (b, 0.59)], 0.5)], circumstances)[0]
+    judge(client, operator, held_apart, correct=False)  # from now on the two need a lead over each other
 
     def preview(threshold: float) -> dict[str, Any]:
         answer = client.post("/v1/threshold/preview", json={"threshold": threshold}, headers=operator)
         return dict(answer.json())
 
     assert preview(0.5)["changes"] == []
-    assert (preview(0.5)["n_events"], preview(0.5)["n_named"]) == (5, 2)
-    stricter = preview(0.6)
+    assert (preview(0.5)["n_events"], preview(0.5)["n_named"]) == (7, 3)
+    stricter = preview(0.56)
     assert (stricter["n_no_longer_named"], stricter["n_newly_named"]) == (1, 0)
     assert [(c["event_id"], c["new_outcome"], c["person"]["id"]) for c in stricter["changes"]] == [
         (ids[1], "unknown", a)
@@ -213,6 +201,119 @@ def test_the_bar_is_raised_between_the_one_named_and_the_one_it_was(
     event_id = log.store([decided([(a, 0.60), (b, 0.57), (c, 0.56)], 0.5)], circumstances)[0]
     raised = judge(client, operator, event_id, correct=False, person_id=c)["raised"]
     assert [raised["person_a"], raised["person_b"]] == sorted([a, c])
+
+
+@pytest.mark.parametrize(
+    ("ranked", "feedback", "advice"),
+    [
+        ([0.6, 0.4], {"correct": True, "person": 1}, "send correct=false with this person_id"),
+        ([0.6, 0.4], {"correct": False, "person": 0}, "send correct=true"),
+        ([0.4, 0.3], {"correct": True, "person": 0}, "names nobody"),
+    ],
+)
+def test_feedback_that_contradicts_itself_is_refused_and_changes_nothing(
+    client: TestClient,
+    operator: Headers,
+    log: DecisionLog,
+    people: list[str],
+    circumstances: Circumstances,
+    database: Database,
+    ranked: list[float],
+    feedback: dict[str, Any],
+    advice: str,
+) -> None:
+    event_id = log.store([decided(list(zip(people, ranked, strict=False)), 0.5)], circumstances)[0]
+    body = {"correct": feedback["correct"], "person_id": people[feedback["person"]]}
+    answer = client.post(f"/v1/events/{event_id}/feedback", json=body, headers=operator)
+    assert (answer.status_code, answer.json()["code"]) == (422, "feedback_contradictory")
+    assert advice in answer.json()["detail"]
+    with database.read() as session:
+        assert session.scalars(select(DecisionRow.is_correct)).all() == [None]
+
+
+def test_feedback_that_says_the_same_twice_is_taken(
+    client: TestClient, operator: Headers, log: DecisionLog, people: list[str], circumstances: Circumstances
+) -> None:
+    named, unknown = log.store([decided([(people[0], 0.6)], 0.5), decided([(people[0], 0.4)], 0.5)], circumstances)
+    judge(client, operator, named, correct=True, person_id=people[0])
+    judge(client, operator, named, correct=False, person_id=people[1])
+    judge(client, operator, unknown, correct=True)
+    judge(client, operator, unknown, correct=False, person_id=people[0])
+
+
+def test_of_two_complaints_about_a_pair_the_one_that_is_not_taken_back_still_counts(
+    app: FastAPI,
+    client: TestClient,
+    operator: Headers,
+    log: DecisionLog,
+    people: list[str],
+    circumstances: Circumstances,
+) -> None:
+    a, b, _ = people
+    faces = [decided([(a, 0.60), (b, 0.57)], 0.5), decided([(b, 0.80), (a, 0.55)], 0.5)]
+    mild, grave = log.store(faces, circumstances)
+    smaller = judge(client, operator, mild, correct=False)["raised"]["margin"]
+    larger = judge(client, operator, grave, correct=False)["raised"]["margin"]
+    assert smaller < larger
+    pair = (min(a, b), max(a, b))
+    judge(client, operator, mild, correct=False)  # said again: no second complaint
+    assert app.state.point_in_force.read().margins == {pair: larger}
+    judge(client, operator, grave, correct=True)
+    assert app.state.point_in_force.read().margins == {pair: smaller}
+    judge(client, operator, mild, correct=True)
+    assert app.state.point_in_force.read().margins == {}
+
+
+@pytest.mark.parametrize("is_enrolled", [True, False])
+def test_judging_waits_for_an_erasure_and_then_knows_of_it(
+    client: TestClient,
+    operator: Headers,
+    log: DecisionLog,
+    people: list[str],
+    circumstances: Circumstances,
+    database: Database,
+    is_enrolled: bool,
+) -> None:
+    named, other, _ = people
+    if not is_enrolled:
+        with database.write() as session:
+            other = make_person(session=session).id
+    event_id = log.store([decided([(named, 0.6), (other, 0.5)], 0.5)], circumstances)[0]
+    body = {"correct": False, "person_id": other}
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            people_service.erase(session, other, make_principal())
+            judging = pool.submit(client.post, f"/v1/events/{event_id}/feedback", json=body, headers=operator)
+            sleep(0.3)
+            assert not judging.done()
+        answer = judging.result()
+    assert (answer.status_code, answer.json()["code"]) == (404, "person_not_found")
+
+
+def test_people_are_erased_changed_and_judged_at_the_same_time(
+    client: TestClient,
+    operator: Headers,
+    log: DecisionLog,
+    circumstances: Circumstances,
+    database: Database,
+) -> None:
+    people = enrol_crowd(database=database, n_people=12, n_photos=1, first_seed=500)
+    faces = [decided([(a, 0.6), (b, 0.5)], 0.5) for a, b in zip(people, people[1:], strict=False)]
+    event_ids = log.store(faces, circumstances)
+
+    def erase(number: int) -> int:
+        return client.delete(f"/v1/people/{people[number]}", headers=operator).status_code
+
+    def deactivate(number: int) -> int:
+        return client.patch(f"/v1/people/{people[number]}", json={"active": False}, headers=operator).status_code
+
+    def complain(number: int) -> int:
+        body = {"correct": False, "person_id": people[number + 1]}
+        return client.post(f"/v1/events/{event_ids[number]}/feedback", json=body, headers=operator).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        deeds = [pool.submit(deed, number) for number in range(11) for deed in (complain, deactivate, erase, complain)]
+    assert {deed.result() for deed in deeds} <= {200, 404}
 
 
 def test_an_operator_may_change_their_mind(

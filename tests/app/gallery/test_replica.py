@@ -279,6 +279,7 @@ def test_what_is_committed_between_two_pages_of_a_load_is_neither_missed_nor_dou
         lambda: erase(database, not_read_yet),
         lambda: set_active(database, away, True),
     )
+    replica.catch_up()  # SQLite: it sees nothing of what is done while it reads
     assert replica.catch_up() == stored_revision(database)
     assert held(replica) == stored(database)
     assert len(held(replica)) == 3
@@ -353,11 +354,53 @@ def test_templates_of_another_backbone_are_refused_and_it_says_what_to_do(databa
 
 
 def test_data_belongs_to_the_first_backbone_that_claims_it(database: Database) -> None:
-    for model in (MODEL, "sface/1"):
+    for _ in range(2):
         with database.write() as session:
-            queries.claim_model(session, model)
+            queries.claim_model(session, MODEL)
+    with pytest.raises(ModelError, match=r"dlib-resnet/1.*sface/1"), database.write() as session:
+        queries.claim_model(session, "sface/1")
     with database.read() as session:
         assert queries.stored_model(session) == session.scalars(select(GalleryState.model)).one() == MODEL
+
+
+def test_a_replica_that_started_before_another_backbone_claimed_the_data_takes_nothing_of_it(
+    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.1)
+    replica = start()
+    with database.write() as session:
+        queries.claim_model(session, "sface/1")
+        make_template(session=session, person=make_person(session=session), model="sface/1")
+    with pytest.raises(ModelError, match=r"sface/1.*dlib-resnet/1"):
+        replica.catch_up()
+    assert held(replica) == []
+    await_true(lambda: replica.trouble is not None)
+
+
+def test_it_reads_on_the_session_of_whoever_is_in_a_transaction(database: Database, start: Start) -> None:
+    replica = start()
+    add_person(database, 2)
+    with database.write() as session:
+        queries.lock_gallery(session)
+        assert replica.catch_up(session) == 2
+    assert held(replica) == stored(database)
+
+
+def test_it_says_when_it_has_not_been_able_to_look_for_long(
+    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "being loaded" in str(GalleryReplica(database, model=MODEL, dim=DIM).trouble)
+    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.02)
+    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.5)
+    replica = start()
+    sleep(0.7)
+    assert replica.trouble is None
+    with database.write() as session:
+        session.execute(text("ALTER TABLE gallery_changes RENAME TO mislaid"))
+    await_true(lambda: "last compared with the database" in str(replica.trouble))
+    with database.write() as session:
+        session.execute(text("ALTER TABLE mislaid RENAME TO gallery_changes"))
+    await_true(lambda: replica.trouble is None)
 
 
 def test_waiting_for_a_revision_applies_it(database: Database, start: Start) -> None:

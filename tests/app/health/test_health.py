@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -33,6 +34,16 @@ def test_a_service_that_lacks_something_says_what(app: FastAPI, client: TestClie
     assert {"loc": ["model"], "msg": "The model is loading."} in problem["errors"]
     assert {error["loc"][0] for error in problem["errors"]} == {"model", "gallery"}
     assert "secret" not in response.text
+
+
+def test_a_gallery_that_is_not_kept_up_to_date_is_not_ready(
+    app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.state.gallery.stop()  # as if the follower had died
+    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.0)
+    [problem] = client.get("/health/ready").json()["errors"]
+    assert problem["loc"] == ["gallery"]
+    assert problem["msg"].startswith("The gallery was last compared with the database")
 
 
 def test_a_database_of_another_release_is_not_ready(client: TestClient, database: Database) -> None:

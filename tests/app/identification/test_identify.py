@@ -8,7 +8,10 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.db.engine import Database
+from app.operating_points.queries import complain, lock_state
 from tests.app import photos
+from tests.app.crowd import enrol_crowd
 from tests.app.enrolment.test_enroll import enroll
 
 Headers = dict[str, str]
@@ -160,3 +163,21 @@ def test_the_system_says_what_really_runs(app: FastAPI, client: TestClient, oper
     assert system["model"]["name"] == "dlib-resnet/1"
     assert system["model"]["detector"] == "mtcnn"
     assert system["database"] == "sqlite"
+
+
+def test_how_many_candidates_are_shown_changes_no_decision(
+    app: FastAPI, client: TestClient, database: Database, operator: Headers
+) -> None:
+    """Grace and whoever comes last among many were once confused, and now need a lead that she does not have."""
+    grace = enroll(client, operator, "G1", photos.grace(), photos.grace(variant=1), name="Grace").json()["person"]["id"]
+    enrol_crowd(database=database, n_people=12)
+    app.state.gallery.catch_up()
+    ranked = identify(client, operator, photos.grace(variant=4), "?top_k=50")["faces"][0]["candidates"]
+    assert ranked[0]["person"]["id"] == grace and len(ranked) == 13
+    with database.write() as session:
+        lock_state(session)
+        complain(session, "evt_1", grace, ranked[9]["person"]["id"], margin=5.0)
+    for top_k in (1, 3, 50):
+        face = identify(client, operator, photos.grace(variant=4), f"?top_k={top_k}")["faces"][0]
+        assert face["outcome"] == "unknown"
+        assert len(face["candidates"]) == min(top_k, 13)

@@ -210,7 +210,13 @@ def test_every_change_is_in_the_audit_trail(client: TestClient, admin: Headers) 
         "threshold.set",
     ]
     assert entries[2]["target"] == point["id"]
-    assert entries[2]["detail"] == {"mode": "manual", "threshold": 0.45, "target_fpir": None}
+    assert entries[2]["detail"] == {
+        "mode": "manual",
+        "threshold": 0.45,
+        "target_fpir": None,
+        "is_suggestion": False,
+    }
+    assert entries[0]["detail"]["is_suggestion"] is True
 
 
 def test_the_curve_falls_and_rises_and_counts_its_evidence(

@@ -1,0 +1,72 @@
+"""No request may hold one connection while it waits for another: enough of them at once would wait for each other."""
+
+from collections.abc import Iterator
+from threading import Event, Thread
+from time import monotonic, sleep
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.db.engine import Database
+from app.gallery.queries import lock_gallery
+from app.gallery.replica import GalleryReplica
+from app.inference.local import LocalInference
+from app.main import create_app
+from app.settings import Settings
+from tests.app import photos
+from tests.app.enrolment.test_enroll import enroll
+from tests.app.factories import make_person, make_template
+from tests.app.identification.test_identify import identify
+
+Headers = dict[str, str]
+
+
+@pytest.fixture
+def app(settings: Settings, inference: LocalInference) -> FastAPI:
+    """With two connections: as many again as are kept are opened under load."""
+    return create_app(settings.model_copy(update={"db_pool_size": 1}), inference)
+
+
+@pytest.fixture
+def last_connection(database: Database, admin: Headers) -> Iterator[None]:
+    """All but one connection are taken."""
+    with database.engine.connect():
+        yield
+
+
+@pytest.mark.usefixtures("last_connection")
+def test_one_connection_is_enough_for_every_request(client: TestClient, admin: Headers) -> None:
+    answers = [enroll(client, admin, "G1", photos.grace(), photos.grace(variant=1), name="Grace")]
+    answers.append(enroll(client, {**admin, "Idempotency-Key": "1"}, "E1", photos.eileen(), name="Eileen"))
+    event_id = identify(client, admin, photos.grace(variant=4))["faces"][0]["event_id"]
+    answers += [
+        client.post(f"/v1/events/{event_id}/feedback", json={"correct": False}, headers=admin),
+        client.put("/v1/threshold", json={"mode": "auto"}, headers=admin),
+        client.post("/v1/threshold/recalibrate", headers={**admin, "Idempotency-Key": "2"}),
+        client.post("/v1/threshold/preview", json={"threshold": 0.5}, headers=admin),
+        client.get("/v1/threshold/look-alikes", headers=admin),
+        client.patch(f"/v1/people/{answers[0].json()['person']['id']}", json={"active": False}, headers=admin),
+        client.delete(f"/v1/enrolments/{answers[1].json()['id']}", headers=admin),
+        client.delete(f"/v1/people/{answers[0].json()['person']['id']}", headers=admin),
+        client.get("/health/ready"),
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201] + [200] * 9
+
+
+@pytest.mark.usefixtures("client")
+def test_a_follower_that_waits_for_a_connection_keeps_nobody_waiting(app: FastAPI, database: Database) -> None:
+    gallery: GalleryReplica = app.state.gallery
+    with database.write() as session:
+        make_template(session=session, person=make_person(session=session))
+    started, follower = Event(), Thread(target=lambda: (started.set(), gallery.catch_up()))
+    with database.write() as session:
+        lock_gallery(session)
+        with database.engine.connect():  # the last one
+            follower.start()
+            started.wait()
+            sleep(0.2)
+            began = monotonic()
+            assert gallery.catch_up(session) == 1
+            assert monotonic() - began < 2
+    follower.join()
