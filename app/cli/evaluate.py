@@ -54,8 +54,8 @@ def evaluate(
         bool,
         typer.Option(
             "--fusion",
-            help="Also compare ways to combine a person's photos into templates, and classifiers. Looks at the cohort "
-            "too, and then takes half a minute or more for 300 people.",
+            help="Also compare ways to combine a person's photos into templates, classifiers, and ways to make one "
+            "decision of several frames. Looks at the cohort too, and then takes half a minute or more for 300 people.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="For everything that is drawn at random.")] = 0,
@@ -89,7 +89,7 @@ def evaluate(
         Console().print(_summary(model))
         if model["effect"]:
             Console().print(_effect(model["effect"]), markup=False)
-        if "fusion" in model:
+        if model["fusion"]:
             _print_fusion(model["fusion"])
     if fit_prior:
         _print_priors(notes, results)
@@ -145,6 +145,9 @@ def _print_fusion(fusion: dict[str, Any]) -> None:
     for each in fusion["left_out"]:
         Console().print(f"Left out: {each['title']}, because {each['reason']}.", markup=False)
     Console().print(fusion["verdict"], markup=False)
+    if fusion["pooling"]:
+        Console().print(_pooling_table(fusion["pooling"]))
+        Console().print(fusion["pooling"]["verdict"], markup=False)
 
 
 def _fusion_table(fusion: dict[str, Any]) -> Table:
@@ -168,6 +171,26 @@ def _fusion_table(fusion: dict[str, Any]) -> Table:
         numbers = (_number(row["n_bytes"]), _number(row["search_us"]), _number(row["fit_s"], 1), row["setting"])
         style = "bold" if row["is_default"] else None
         table.add_row(title, _rate(row["fnir"]), difference, _rate(row["rank1"]), *numbers, style=style)
+    return table
+
+
+def _pooling_table(pooling: dict[str, Any]) -> Table:
+    from ml.evaluation.pooling import POOLING_TITLE
+
+    table = Table(
+        title=POOLING_TITLE,
+        caption=f"At the threshold that names {pooling['target_fpir'] * 100:g} % of strangers by a single photo. "
+        "Photos stand in for frames. More missed: percentage points more than the best single frame",
+    )
+    table.add_column("pooling")
+    headings = (f"FPIR\n{pooling['n_non_mated']} tracks", f"FNIR\n{pooling['n_mated']} tracks", "more missed")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in pooling["rows"]:
+        title = f"{row['title']}\n(the service)" if row["is_product"] else row["title"]
+        difference = _points(row["difference"], "\n") if row["difference"] else "–"
+        style = "bold" if row["is_product"] else None
+        table.add_row(title, _rate(row["fpir"]), _rate(row["fnir"]), difference, style=style)
     return table
 
 

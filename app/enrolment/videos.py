@@ -12,6 +12,7 @@ from app.db.types import new_id, utc_now
 from app.enrolment import service
 from app.enrolment.service import EnrollRequest
 from app.enrolment.uploads import Uploads
+from app.gallery.queries import lock_gallery
 from app.http.idempotency import Answer, Store
 from app.inference.clips import video_limits
 from app.jobs.service import enqueue
@@ -49,6 +50,7 @@ class VideoIntake:
         with self.uploads.saved(enrolment_id, clip.content) as path:
             probe_video(path, video_limits(self.settings))
             with self.database.write() as session:
+                lock_gallery(session)  # nobody is erased from here on
                 enrolment = self._queue(session, enrolment_id, request, clip.name, caller)
                 answer = Answer(202, service.view(session, enrolment), {"Location": f"/v1/enrolments/{enrolment_id}"})
                 return store(session, answer)

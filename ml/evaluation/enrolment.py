@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ml.enrolling import choose_samples, fuse
 from ml.evaluation.samples import Analyzed
-from ml.gallery import GallerySnapshot
+from ml.gallery import Gallery, GallerySnapshot
 from ml.quality import ENROLL_LIMITS
 from ml.types import FloatArray, PairBounds, Sample
 
@@ -26,12 +26,14 @@ _NO_TEMPLATES: Final = np.empty((0, 0), dtype=np.float32)
 class EnrolledPeople:
     """Templates `embeddings (T, D)` of people 0..N-1, sorted by `person_rows (T,)`.
 
-    `lengths (T,)` are those of the raw vectors they were made from, `centroids (N, D)` the fused templates.
+    `lengths (T,)` are those of the raw vectors they were made from, `qualities (T,)` 0..1 those of their faces,
+    `centroids (N, D)` the fused templates.
     """
 
     person_rows: Rows
     embeddings: FloatArray
     lengths: FloatArray
+    qualities: FloatArray
     centroids: FloatArray
 
     @property
@@ -43,13 +45,22 @@ class EnrolledPeople:
         templates = [np.flatnonzero(self.person_rows == row) for row in rows]
         chosen = np.concatenate([*templates, np.empty(0, np.int64)])
         numbers = np.repeat(np.arange(len(rows)), [len(own) for own in templates])
-        return EnrolledPeople(numbers, self.embeddings[chosen], self.lengths[chosen], self.centroids[rows])
+        return EnrolledPeople(
+            numbers, self.embeddings[chosen], self.lengths[chosen], self.qualities[chosen], self.centroids[rows]
+        )
 
     def snapshot(self, model: str) -> GallerySnapshot:
         """The same as the service's gallery hands it out; people are called by their row."""
         names = tuple(str(row) for row in range(self.n_people))
         ids = np.arange(len(self.embeddings), dtype=np.int64)
         return GallerySnapshot(model, ids, self.person_rows, names, self.embeddings)
+
+    def index(self, model: str) -> Gallery:
+        """The service's gallery itself, filled with the same people."""
+        gallery = Gallery(model=model, dim=self.embeddings.shape[1])
+        names = [str(row) for row in self.person_rows]
+        gallery.add(list(range(len(names))), names, self.embeddings, model)
+        return gallery
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,5 +120,6 @@ def _people(chosen: Sequence[Sequence[tuple[Sample, float]]], dim: int) -> Enrol
         person_rows=np.repeat(np.arange(len(chosen), dtype=np.int64), [len(own) for own in chosen]),
         embeddings=np.concatenate([*templates, none]),
         lengths=np.array([length for own in chosen for _, length in own], dtype=np.float32),
+        qualities=np.array([sample.quality.score for own in chosen for sample, _ in own], dtype=np.float32),
         centroids=np.array([fuse(own) for own in templates], dtype=np.float32).reshape(len(chosen), dim),
     )

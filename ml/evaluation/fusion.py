@@ -4,7 +4,7 @@ Nothing is fitted on strangers or probes. What is learned over people (the basis
 cohort, a classifier on the gallery, and every threshold is set on strangers as for the product's rule.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
@@ -24,13 +24,13 @@ from ml.enrolling import fuse
 from ml.evaluation.enrolment import NOBODY, EnrolledPeople
 from ml.evaluation.fusion_ways import ALL, LeftOut, Way, choose_ways
 from ml.evaluation.matchers import MIN_PEOPLE, KnnMatcher, LinearMatcher, Matcher, RuleMatcher
+from ml.evaluation.pooling import PoolingTable
 from ml.evaluation.searches import Probes, image_scores
-from ml.evaluation.variants import PRODUCT, Searches, wrong_name_scores
+from ml.evaluation.variants import DEFAULT_FPIR, PRODUCT, Searches, wrong_name_scores
 from ml.fusion import Frames
 from ml.metrics import bootstrap_by_person
-from ml.types import FloatArray, Interval, Sample, ScoreRule
+from ml.types import FloatArray, Interval, ScoreRule
 
-TARGET_FPIR: Final = 0.01  # the service's default
 DEFAULT: Final = (ALL, PRODUCT)
 """What the service does: it keeps every template, and scores by the card's rule."""
 _N_TIMED: Final = 300  # searches; the median of more is the same to a microsecond
@@ -73,11 +73,15 @@ class FusionRow:
 
 @dataclass(frozen=True, slots=True)
 class FusionTable:
-    """Every way, the default first; `verdict` says whether that is the best."""
+    """Every way, the default first; `verdict` says whether that is the best.
+
+    `pooling` are the ways to make one decision of several frames; None where they are left out.
+    """
 
     target_fpir: float
     rows: tuple[FusionRow, ...]
     left_out: tuple[LeftOut, ...]
+    pooling: PoolingTable | None = None
 
     @property
     def best(self) -> FusionRow | None:
@@ -135,12 +139,10 @@ class _Measured:
     searches: OpenSetSearches
 
 
-def frames_of(people: EnrolledPeople, samples: Iterable[Sample]) -> list[Frames]:
-    """Each enrolled person's frames; the qualities are those of the samples with the very same embedding."""
-    quality = {sample.embedding.tobytes(): sample.quality.score for sample in samples}
-    qualities = np.array([quality[template.tobytes()] for template in people.embeddings], dtype=np.float32)
+def frames_of(people: EnrolledPeople) -> list[Frames]:
+    """Each enrolled person's frames."""
     rows = [people.person_rows == row for row in range(people.n_people)]
-    return [Frames(people.embeddings[own], qualities[own]) for own in rows]
+    return [Frames(people.embeddings[own], people.qualities[own]) for own in rows]
 
 
 def compare_fusions(crowd: Crowd, rule: ScoreRule, seed: int) -> FusionTable:
@@ -152,7 +154,7 @@ def compare_fusions(crowd: Crowd, rule: ScoreRule, seed: int) -> FusionTable:
         seed: of the draws and of what is learned.
     """
     if not crowd.people:
-        return FusionTable(TARGET_FPIR, (), ())
+        return FusionTable(DEFAULT_FPIR, (), ())
     with threadpool_limits(limits=1):  # searches are timed on one thread, and the rest is too small to share out
         ways, left_out = choose_ways(crowd.cohort, seed)
         measured = [each for way in ways for each in _measure_way(way, crowd, rule, seed)]
@@ -163,7 +165,7 @@ def compare_fusions(crowd: Crowd, rule: ScoreRule, seed: int) -> FusionTable:
         )
     default = next(each for each in measured if each.row.is_default)
     rows = [default, *(each for each in measured if each is not default)]
-    return FusionTable(TARGET_FPIR, tuple(_compared(each, default, seed) for each in rows), tuple(left_out))
+    return FusionTable(DEFAULT_FPIR, tuple(_compared(each, default, seed) for each in rows), tuple(left_out))
 
 
 def _measure_way(way: Way, crowd: Crowd, rule: ScoreRule, seed: int) -> list[_Measured]:
@@ -179,12 +181,13 @@ def _measure_way(way: Way, crowd: Crowd, rule: ScoreRule, seed: int) -> list[_Me
 
 
 def _enrolled(templates: Sequence[FloatArray]) -> EnrolledPeople:
-    """A gallery of these people's templates; nobody compares their raw lengths."""
+    """A gallery of these people's templates; nobody compares their raw lengths, or asks for qualities once fused."""
     embeddings = np.concatenate(templates)
     return EnrolledPeople(
         person_rows=np.repeat(np.arange(len(templates)), [len(own) for own in templates]),
         embeddings=embeddings,
         lengths=np.ones(len(embeddings), dtype=np.float32),
+        qualities=np.ones(len(embeddings), dtype=np.float32),
         centroids=np.array([fuse(own) for own in templates], dtype=np.float32),
     )
 
@@ -223,7 +226,7 @@ def _measure(way: Way, ready: _Ready, searches: Searches, seed: int, search_us: 
         matcher=ready.name,
         title=f"{way.title}, {ready.title}",
         is_default=(way.name, ready.name) == DEFAULT,
-        fnir=fnir_at_fpir_interval(found, TARGET_FPIR, seed=seed),
+        fnir=fnir_at_fpir_interval(found, DEFAULT_FPIR, seed=seed),
         difference=None,
         rank1=bootstrap_by_person(mated.is_found, searches.mated.people, seed=seed),
         n_bytes=ready.matcher.n_bytes / searches.gallery.n_people,
@@ -237,7 +240,7 @@ def _measure(way: Way, ready: _Ready, searches: Searches, seed: int, search_us: 
 def _compared(each: _Measured, default: _Measured, seed: int) -> FusionRow:
     if each is default:
         return each.row
-    return replace(each.row, difference=fnir_difference(each.searches, default.searches, TARGET_FPIR, seed=seed))
+    return replace(each.row, difference=fnir_difference(each.searches, default.searches, DEFAULT_FPIR, seed=seed))
 
 
 def _search_us(way: Way, matcher: Matcher, embeddings: FloatArray) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ml.backbones.card import ModelCard
 from ml.calibration import Calibration, gather
 from ml.decision import PairMargins, decide, pair_of
 from ml.evaluation.searches import Probes
-from ml.evaluation.variants import Searches
+from ml.evaluation.variants import DEFAULT_FPIR, Searches
 from ml.evidence import search_gallery
 from ml.findings import find_look_alikes
 from ml.gallery import Gallery
@@ -20,7 +20,6 @@ from ml.types import Candidate, Interval, ScoreRule
 
 _Photo: TypeAlias = list[tuple[Candidate, ...]]  # candidates of each face
 
-_TARGET_FPIR: Final = 0.01  # the service's default
 _N_NEAREST, _N_CANDIDATES = 8, 3  # people that the service searches for, and that it decides between
 
 
@@ -40,11 +39,9 @@ def margin_rows(searches: Searches, card: ModelCard) -> list[MarginRow]:
     """Decide every photo without margins, then with the card's between all look-alikes found in the gallery itself."""
     snapshot, rule = searches.gallery.snapshot(card.model), card.score_rule
     found = search_gallery(snapshot, snapshot.person_rows, rule)
-    threshold = Calibration(gather(found, len(snapshot.template_ids), card.prior), card.prior).threshold(_TARGET_FPIR)
+    threshold = Calibration(gather(found, len(snapshot.template_ids), card.prior), card.prior).threshold(DEFAULT_FPIR)
     pairs = [pair_of(each.person_a, each.person_b) for each in find_look_alikes(found, threshold)]
-    gallery = Gallery(model=card.model, dim=card.dim)
-    people = [snapshot.person_ids[row] for row in snapshot.person_rows]
-    gallery.add(snapshot.template_ids.tolist(), people, snapshot.embeddings, card.model)
+    gallery = searches.gallery.index(card.model)
     ranked = [_ranked(probes, gallery, rule) for probes in (searches.mated, searches.strangers)]
     rows = []
     for margin in (0.0, card.look_alike_margin):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ml.evaluation.fusion import FusionTable
 from ml.evaluation.page import render_page
+from ml.evaluation.pooling import PoolingTable
 from ml.evaluation.protocol import Protocol
 from ml.evaluation.run import Machine, ModelResult, Options
 from ml.evaluation.variants import OperatingRow, VariantResult
@@ -110,7 +111,7 @@ def _model(result: ModelResult) -> dict[str, Any]:
         "calibration": [asdict(row) for row in result.calibration],
         "margins": [asdict(row) for row in result.margins],
         "fitted_prior": asdict(result.fitted_prior) if result.fitted_prior else None,
-        **({"fusion": _fusion(result.fusion)} if result.fusion else {}),
+        "fusion": _fusion(result.fusion) if result.fusion else None,
     }
 
 
@@ -130,6 +131,16 @@ def _fusion(table: FusionTable) -> dict[str, Any]:
         "is_default_best": table.is_default_best,
         "beyond_chance": table.beyond_chance,
         "within_chance": table.within_chance,
+        "verdict": table.verdict,
+        "pooling": _pooling(table.pooling) if table.pooling else None,
+    }
+
+
+def _pooling(table: PoolingTable) -> dict[str, Any]:
+    return asdict(table) | {
+        "is_no_worse": table.is_no_worse,
+        "is_promise_kept": table.is_promise_kept,
+        "breaking": table.breaking,
         "verdict": table.verdict,
     }
 

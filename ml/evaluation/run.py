@@ -1,6 +1,6 @@
 """Protocol and networks -> everything the report shows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,10 @@ from ml.backbones import load_backbone
 from ml.detection import load_detector
 from ml.evaluation.enrolment import NOBODY, Enrolment, Rows, Seen, enrol
 from ml.evaluation.fusion import Crowd, FusionTable, compare_fusions, frames_of
+from ml.evaluation.fusion_ways import LeftOut
 from ml.evaluation.look_alikes import MarginRow, margin_rows
 from ml.evaluation.networks import Network
+from ml.evaluation.pooling import PoolingTable, compare_pooling, stand_ins
 from ml.evaluation.prior import People, fit_prior
 from ml.evaluation.protocol import LabelledPhoto, Protocol, build_protocol, load_protocol
 from ml.evaluation.samples import Analyzed, OnProgress, PhotoReader, main_face
@@ -38,7 +40,6 @@ from ml.evaluation.variants import (
     rule_variants,
 )
 from ml.priors import ScorePrior
-from ml.types import Sample
 
 CARD_ALONE: Final = "model card alone"
 ON_GALLERY: Final = "calibrated on the gallery"
@@ -254,15 +255,20 @@ def _fit_prior(prepared: _Prepared, seed: int) -> ScorePrior:
 def _compare_fusions(prepared: _Prepared, seed: int) -> FusionTable:
     """Compare on the gallery as enrolled; the cohort is enrolled by the same rules, to be learned from."""
     card, seen = prepared.network.card, prepared.seen
-    known = [person.gallery for person in prepared.protocol.known]
-    others = _cohort_photos(prepared.protocol)
-    cohort = enrol(others, seen, card.pair_bounds, card.dim).people
-    crowd = Crowd(
-        prepared.searches,
-        people=frames_of(prepared.enrolment.people, _samples(known, seen)),
-        cohort=frames_of(cohort, _samples(others, seen)),
-    )
-    return compare_fusions(crowd, card.score_rule, seed)
+    cohort = enrol(_cohort_photos(prepared.protocol), seen, card.pair_bounds, card.dim).people
+    crowd = Crowd(prepared.searches, people=frames_of(prepared.enrolment.people), cohort=frames_of(cohort))
+    table, pooling = compare_fusions(crowd, card.score_rule, seed), _compare_pooling(prepared, seed)
+    if isinstance(pooling, PoolingTable):
+        return replace(table, pooling=pooling)
+    return replace(table, left_out=(*table.left_out, pooling))
+
+
+def _compare_pooling(prepared: _Prepared, seed: int) -> PoolingTable | LeftOut:
+    """Compare on further photos of the enrolled people, and on the cohort as strangers."""
+    known, cohort, seen = prepared.protocol.known, _cohort_photos(prepared.protocol), prepared.seen
+    mated = stand_ins([person.probes for person in known], prepared.enrolment.rows, seen)
+    strangers = stand_ins(cohort, np.full(len(cohort), NOBODY), seen)
+    return compare_pooling(prepared.searches, mated, strangers, prepared.network.card, seed)
 
 
 def _cohort_photos(protocol: Protocol) -> list[list[Path]]:
@@ -271,10 +277,6 @@ def _cohort_photos(protocol: Protocol) -> list[list[Path]]:
     for photo in protocol.cohort:
         by_person.setdefault(photo.person, []).append(photo.path)
     return list(by_person.values())
-
-
-def _samples(photos: Sequence[Sequence[Path]], seen: Seen) -> Iterator[Sample]:
-    return (sample for own in photos for path in own for sample in seen[path].photo.samples)
 
 
 def _numbers(photos: Sequence[LabelledPhoto]) -> Rows:

@@ -31,6 +31,7 @@ from ml.metrics import (
 from ml.types import Interval, ScoreRule
 
 TARGET_FPIRS: Final = (0.05, 0.01, 0.003, 0.001)
+DEFAULT_FPIR: Final = 0.01  # the service's
 PRODUCT: Final = "product"
 # The default tolerance of face_recognition (MIT), on dlib's raw vectors; copied wherever dlib's network is used.
 CUSTOMARY_TOLERANCES: Final = {"dlib-resnet": 0.6}

@@ -15,7 +15,12 @@ SIZE_WH = (360, 360)
 
 def eileen(path: Path, *, n: int = 24) -> Path:
     """Eileen Collins, ten frames a second; the suffix of `path` names the container."""
-    return make_clip(path, frames=_moving(_eileen(), n))
+    return make_clip(path, frames=moving_eileen(n))
+
+
+def moving_eileen(n: int) -> list[RgbImage]:
+    """The frames of such a clip."""
+    return _moving(_eileen(), n)
 
 
 def grace(path: Path, *, n: int = 24) -> Path:

@@ -19,7 +19,7 @@ from app.cli import app
 from app.db.engine import Database, make_engine
 from app.db.migrate import upgrade
 from app.db.types import utc_now
-from tests.app import photos
+from tests.app import clips, photos
 from tests.ml.faces import data_file
 from tests.server import Finished, Server, identify, run_rollcall, running_server
 
@@ -28,10 +28,11 @@ WIDE = {"COLUMNS": "200"}
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 NO_SERVER = "http://127.0.0.1:9"
 HELP = {
-    (): ("serve", "enroll", "identify", "demo", "keys", "models", "threshold"),
+    (): ("serve", "worker", "enroll", "enroll-video", "identify", "demo", "keys", "models", "threshold"),
     ("serve",): ("--host", "--port", "ROLLCALL_DATA_DIR", "admin key"),
     ("enroll",): ("folder", "subfolder of photos per person", "--consent", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
-    ("identify",): ("images", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
+    ("enroll-video",): ("employee_code", "file", "--name", "--consent", "--allow-duplicate", "Ten seconds"),
+    ("identify",): ("files", "Photos and clips", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
     ("demo",): ("ROLLCALL_URL", "ROLLCALL_API_KEY", "erased at the end"),
     ("keys", "list"): ("never the key itself", "--active"),
     ("keys", "revoke"): ("ID", "rollcall keys list"),
@@ -175,6 +176,29 @@ def test_a_folder_of_people_is_enrolled_and_then_recognised(server: Server, fold
     assert shown.out.count("Grace Hopper (Grace_Hopper)") == 2
     assert shown.out.count("Eileen Collins (Eileen_Collins)") == 1
     assert "no face" in shown.out
+
+
+def test_a_clip_is_enrolled_with_progress_and_its_people_are_named(server: Server, tmp_path: Path) -> None:
+    clip = clips.eileen(tmp_path / "eileen.mp4")
+    who = "V1", clip, "--name", "Eileen by video"
+
+    without = run_against(server, "enroll-video", *who)
+    assert (without.status, "consent_missing" in without.err + without.out) == (1, True)
+
+    twin = run_against(server, "enroll-video", *who, "--consent")
+    assert twin.status == 1, twin
+    assert "Not enrolled. duplicate_person" in twin.out
+    assert "It is the face of Eileen Collins (Eileen_Collins)." in twin.out
+
+    done = run_against(server, "enroll-video", *who, "--consent", "--allow-duplicate")
+    assert done.status == 0, done
+    assert re.search(r"Enrolled Eileen by video with \d+ templates \(\w+ \d+.*\)\.", done.out)
+    assert "Looked at 24 frames; left out: duplicate_frame" in done.out
+    assert "100%" in done.err
+
+    shown = run_against(server, "identify", clips.grace(tmp_path / "grace.gif", n=6))
+    assert shown.status == 0, shown
+    assert re.search(r"0\.0-0\.\d s, best .* IDENTIFIED .* Grace Hopper", shown.out)
 
 
 def test_a_photo_that_is_refused_is_named_and_the_others_are_looked_at(server: Server, tmp_path: Path) -> None:

@@ -57,10 +57,14 @@ def over(client: httpx.Client, enrolment_id: str) -> dict[str, Any]:
 
 
 def workers_of(server: Server) -> list[int]:
-    """The processes that the service started."""
+    """The processes that the service started, once there is one."""
     assert server._process is not None
-    pid = server._process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    threads = Path(f"/proc/{server._process.pid}/task")
+    until = monotonic() + PATIENCE_S
+    while not (pids := [int(pid) for file in threads.glob("*/children") for pid in file.read_text().split()]):
+        assert monotonic() < until, "no worker was started"
+        sleep(0.05)
+    return pids
 
 
 def strike(server: Server, number: int) -> None:

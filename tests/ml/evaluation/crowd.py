@@ -1,20 +1,31 @@
 """A gallery and probes made of random vectors, as samples of photos that nobody took."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ml.backbones.card import ModelCard, ScoringFacts
+from ml.backbones.cards import find_card
 from ml.enrolling import Photo
 from ml.evaluation.enrolment import NOBODY, Enrolment, enrol
 from ml.evaluation.samples import Analyzed
 from ml.evaluation.searches import Probes, make_probes
 from ml.evaluation.variants import Searches
-from ml.types import FloatArray, PairBounds
+from ml.priors import assumed_prior
+from ml.types import FloatArray, PairBounds, ScoreRule
 from tests.ml.factories import make_embeddings, make_near, make_sample
 
 DIM = 16
 BOUNDS = PairBounds(different=0.3, same=0.5)
+RULE = ScoreRule(centroid_weight=2 / 3, runner_up_weight=0.5, runner_up_floor=0.3)
+PRIOR = assumed_prior(middle=0.2, spread=0.05, mated_middle=0.5)
+
+
+def make_card(*, margin: float = 0.1) -> ModelCard:
+    card = find_card("dlib-resnet")
+    return replace(card, dim=DIM, scoring=ScoringFacts(RULE, BOUNDS, PRIOR, margin))
 
 
 def make_seen(*, embeddings: Sequence[FloatArray], length: float = 1.0) -> Analyzed:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from app.cli import app
 from ml.comparison import Difference
 from ml.evaluation.cache import ArrayCache
-from ml.evaluation.enrolment import NOBODY, EnrolledPeople
+from ml.evaluation.enrolment import NOBODY
 from ml.evaluation.figures import fusion_figure
 from ml.evaluation.fusion import DEFAULT, Crowd, FusionRow, FusionTable, compare_fusions, frames_of
 from ml.evaluation.page import render_page
@@ -19,27 +19,19 @@ from ml.evaluation.run import BackboneNetworks, ModelResult, Options, choose_pro
 from ml.evaluation.samples import PhotoReader
 from ml.evaluation.searches import make_probes
 from ml.evaluation.variants import PRODUCT, Searches, measure, rule_variants
-from ml.fusion import Frames
-from ml.types import Interval, ScoreRule
+from ml.types import Interval
 from tests.ml.evaluation.conftest import OPTIONS
-from tests.ml.evaluation.crowd import DIM, make_enrolment, make_searches, make_seen
+from tests.ml.evaluation.crowd import DIM, RULE, make_enrolment, make_searches, make_seen
 from tests.ml.evaluation.photo_folders import make_empty_photos, make_folder
-from tests.ml.factories import make_embeddings, make_quality, make_sample
 
-RULE = ScoreRule(centroid_weight=2 / 3, runner_up_weight=0.5, runner_up_floor=0.3)
 SINGLE = ("mean", "quality", "max", "direction", "lstm")
 LEARNED = {"PCA of the cohort: half the dimensions", "LSTM"}
 
 
-def make_frames(people: EnrolledPeople) -> list[Frames]:
-    rows = [people.person_rows == row for row in range(people.n_people)]
-    return [Frames(people.embeddings[own], np.full(own.sum(), 0.9, dtype=np.float32)) for own in rows]
-
-
 def make_crowd(*, n_people: int = 12, n_cohort: int = 24, n_strangers: int = 60) -> Crowd:
     searches, enrolment = make_searches(n_people=n_people, n_strangers=n_strangers)
-    cohort = make_frames(make_enrolment(n_people=n_cohort, seed=50)[0].people) if n_cohort else []
-    return Crowd(searches, make_frames(enrolment.people), cohort)
+    cohort = frames_of(make_enrolment(n_people=n_cohort, seed=50)[0].people) if n_cohort else []
+    return Crowd(searches, frames_of(enrolment.people), cohort)
 
 
 def make_row(*, fnir: float, difference: tuple[float, float] | None = None) -> FusionRow:
@@ -192,12 +184,9 @@ def test_where_no_probe_has_a_face_everybody_is_missed_and_no_time_told() -> Non
 
 
 def test_frames_are_told_with_the_quality_of_their_face() -> None:
-    people = make_enrolment(n_people=4)[0].people
-    scores = np.linspace(0.1, 0.9, 12)
-    given = zip(people.embeddings, scores, strict=True)
-    samples = [make_sample(embedding=e, quality=replace(make_quality(), score=float(s))) for e, s in given]
-    bystander = make_sample(embedding=make_embeddings(n=1, dim=DIM, seed=77)[0])
-    frames = frames_of(people, [bystander, *reversed(samples)])
+    scores = np.linspace(0.1, 0.9, 12, dtype=np.float32)
+    people = replace(make_enrolment(n_people=4)[0].people, qualities=scores)
+    frames = frames_of(people)
     assert len(frames) == 4
     np.testing.assert_allclose(np.concatenate([each.qualities for each in frames]), scores, atol=1e-6)
     np.testing.assert_array_equal(frames[2].embeddings, people.embeddings[6:9])
@@ -237,7 +226,7 @@ def test_the_report_and_the_page_tell_the_table(
     told: dict[str, Any] = json.loads(json.dumps(report, allow_nan=False))["models"][0]["fusion"]
     assert [row["is_default"] for row in told["rows"]] == [True] + [False] * (len(table.rows) - 1)
     assert (told["is_default_best"], told["verdict"]) == (table.is_default_best, table.verdict)
-    assert "fusion" not in report["models"][1]
+    assert report["models"][1]["fusion"] is None
     page = render_page(report, [compared, results[1]])
     assert page.count("Many templates or one") == 1 and page.count("(default)</td>") == 1
     assert all(row.title in page for row in table.rows if "&" not in row.title and "'" not in row.title)
@@ -273,4 +262,6 @@ def test_the_command_prints_the_table_when_asked_for(tmp_path: Path, monkeypatch
     assert "Many templates or one" in result.stdout and "(default)" in result.stdout
     assert "Left out: LSTM, because the protocol has no cohort" in result.stdout
     assert "The default (all templates, product's rule) is the one that measures best." in result.stdout
-    assert "fusion" in json.loads((tmp_path / "report" / "report.json").read_text())["models"][0]
+    assert "Left out: One decision from several frames, because the protocol has no cohort" in result.stdout
+    fusion = json.loads((tmp_path / "report" / "report.json").read_text())["models"][0]["fusion"]
+    assert fusion["rows"] and fusion["pooling"] is None

@@ -3,23 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml.backbones.card import ModelCard, ScoringFacts
-from ml.backbones.cards import find_card
 from ml.evaluation.look_alikes import margin_rows
 from ml.evaluation.searches import Probes
 from ml.evaluation.variants import PRODUCT, Searches, measure, rule_variants
-from ml.priors import assumed_prior
-from ml.types import FloatArray, ScoreRule
-from tests.ml.evaluation.crowd import BOUNDS, DIM, make_searches
+from ml.types import FloatArray
+from tests.ml.evaluation.crowd import RULE, make_card, make_searches
 from tests.ml.factories import make_near
-
-RULE = ScoreRule(centroid_weight=2 / 3, runner_up_weight=0.5, runner_up_floor=0.3)
-PRIOR = assumed_prior(middle=0.2, spread=0.05, mated_middle=0.5)
-
-
-def make_card(*, margin: float = 0.1) -> ModelCard:
-    card = find_card("dlib-resnet")
-    return replace(card, dim=DIM, scoring=ScoringFacts(RULE, BOUNDS, PRIOR, margin))
 
 
 def make_confusable() -> Searches:

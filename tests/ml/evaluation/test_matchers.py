@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -44,7 +46,8 @@ def test_fused_templates_are_kept_only_where_they_are_searched_besides(searches:
     gallery, vector = searches.gallery, DIM * 4
     assert RuleMatcher(gallery, RULE).n_bytes == (3 + 1) * 12 * vector
     assert RuleMatcher(gallery, NEAREST).n_bytes == 3 * 12 * vector
-    single = EnrolledPeople(np.arange(12), gallery.centroids, np.ones(12, dtype=np.float32), gallery.centroids)
+    ones = np.ones(12, dtype=np.float32)
+    single = EnrolledPeople(np.arange(12), gallery.centroids, ones, ones, gallery.centroids)
     assert RuleMatcher(single, RULE).n_bytes == 12 * vector
 
 
@@ -98,7 +101,13 @@ def test_c_is_chosen_from_the_grid_and_the_weights_are_counted(fit: object, sear
 def test_people_with_too_few_photos_to_choose_by_are_fitted_all_the_same() -> None:
     whole = make_enrolment(n_people=5)[0].people
     first = np.flatnonzero(np.diff(whole.person_rows, prepend=-1))
-    single = EnrolledPeople(np.arange(5), whole.embeddings[first], whole.lengths[first], whole.centroids)
+    single = replace(
+        whole,
+        person_rows=np.arange(5),
+        embeddings=whole.embeddings[first],
+        lengths=whole.lengths[first],
+        qualities=whole.qualities[first],
+    )
     matcher = LinearMatcher.fit_svm(single)
     assert matcher.setting == "C = 1"
     assert len(matcher.classifier.classes_) == 5

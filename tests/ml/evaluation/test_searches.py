@@ -8,7 +8,6 @@ from ml.enrolling import Photo
 from ml.evaluation.enrolment import NOBODY, EnrolledPeople
 from ml.evaluation.samples import Analyzed
 from ml.evaluation.searches import Probes, TopHits, image_scores, make_probes, search, search_by_l2
-from ml.gallery import Gallery
 from ml.metrics import NO_SCORE
 from ml.scoring import rank_candidates
 from ml.types import Outcome, ScoreRule
@@ -25,17 +24,10 @@ def make_probes_of(*, rows: list[int], own_rows: list[int]) -> Probes:
     return Probes(faces, np.ones(len(rows), np.float32), np.array(rows), np.arange(n), np.array(own_rows))
 
 
-def real_gallery(people: EnrolledPeople) -> Gallery:
-    gallery = Gallery(model="m", dim=DIM)
-    names = [str(row) for row in people.person_rows]
-    gallery.add(list(range(len(names))), names, people.embeddings, "m")
-    return gallery
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_the_best_candidate_is_the_one_that_the_service_ranks_first(rule: ScoreRule) -> None:
     searches, _ = make_searches()
-    gallery = real_gallery(searches.gallery)
+    gallery = searches.gallery.index("m")
     for probes in (searches.mated, searches.strangers):
         hits = search(probes, searches.gallery, rule)
         ranked = [rank_candidates(near, rule, 2) for near in gallery.search(probes.embeddings, 8)]
@@ -47,7 +39,7 @@ def test_the_best_candidate_is_the_one_that_the_service_ranks_first(rule: ScoreR
 def test_photos_end_as_the_service_decides_them(threshold: float) -> None:
     searches, _ = make_searches()
     rule, probes = RULES[0], searches.mated
-    gallery = real_gallery(searches.gallery)
+    gallery = searches.gallery.index("m")
     images = image_scores(search(probes, searches.gallery, rule), probes)
     for photo in range(probes.n_photos):
         faces = probes.embeddings[probes.photo_rows == photo]
@@ -64,6 +56,7 @@ def test_scores_of_two_people_worked_out_by_hand() -> None:
         person_rows=np.array([0, 0, 1]),
         embeddings=np.array([[1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32),
         lengths=np.array([1, 2, 1], dtype=np.float32),
+        qualities=np.ones(3, dtype=np.float32),
         centroids=np.array([[1.6, 0.8] / np.hypot(1.6, 0.8), [0, 1]], dtype=np.float32),
     )
     probe = Probes(
