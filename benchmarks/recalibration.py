@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import httpx
@@ -33,7 +33,7 @@ from app.people.schemas import PersonCreate
 from app.people.service import row_of
 from app.settings import Settings
 from tests.app import photos
-from tests.server import identify, running_server
+from tests.server import enroll, identify, running_server
 
 MODEL, DIM = "dlib-resnet/1", 128
 # Shares of what all faces, one person's photos and one photo have in common: cosines as dlib's network gives them.
@@ -118,14 +118,25 @@ def _directions(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
 
 
 def measure(data_dir: Path) -> Measured:
-    """Start the service, and recalibrate it under load."""
+    """Start the service, let it calibrate, change the gallery, and recalibrate it under load."""
     started = perf_counter()
     with running_server(data_dir) as server, server.client(server.new_key("admin")) as client:
         start_s, start_mb = perf_counter() - started, server.peak_memory_mb()
         client.timeout = httpx.Timeout(LIMIT_S)
+        _wait_until_calibrated(client)
+        enroll(client, "new", PHOTO_FILE, name="Grace Hopper").raise_for_status()
         idle_s = [_seconds(lambda: identify(client, PHOTO_FILE)) for _ in range(N_IDLE)]
         during_s, recalibration_s = _recalibrate(client)
         return Measured(start_s, start_mb, recalibration_s, server.peak_memory_mb(), idle_s, during_s)
+
+
+def _wait_until_calibrated(client: httpx.Client) -> None:
+    """The service starts with what its model card says, and searches the gallery in the background."""
+    deadline_s = perf_counter() + LIMIT_S
+    while client.get("/v1/threshold").raise_for_status().json()["method"] == "model card":
+        if perf_counter() > deadline_s:
+            raise SystemExit("the first calibration did not end")
+        sleep(0.5)
 
 
 def _recalibrate(client: httpx.Client) -> tuple[list[float], float]:
@@ -158,7 +169,7 @@ def table(measured: Measured, n_people: int, n_templates: int) -> Table:
     """The figures, with the ratios that can be compared between machines."""
     idle, during = statistics.median(measured.idle_s), statistics.median(measured.during_s)
     shown = Table(f"{n_templates} templates of {n_people} people", "")
-    shown.add_row("start until ready, calibration included", f"{measured.start_s:.1f} s, {measured.start_mb:.0f} MB")
+    shown.add_row("start until ready", f"{measured.start_s:.1f} s, {measured.start_mb:.0f} MB")
     shown.add_row("recalibration", f"{measured.recalibration_s:.1f} s")
     shown.add_row("most memory ever resident", f"{measured.peak_mb:.0f} MB")
     shown.add_row("identify before", f"median {idle * 1e3:.0f} ms, worst {max(measured.idle_s) * 1e3:.0f} ms")
