@@ -5,6 +5,7 @@ not know becomes 500 `internal_error`, and the stack is logged, never sent.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from errno import EDQUOT, ENOSPC
 from http import HTTPStatus
 from typing import Any
 
@@ -87,6 +88,9 @@ class ProblemError(HTTPException):
 
 def problem_for(exc: Exception) -> ProblemError:
     """The refusal that stands for any exception."""
+    if is_disk_full(exc):
+        detail = "The server's disk is full. Nothing was changed; try again when its administrator has made room."
+        return ProblemError(507, "storage_full", detail)
     for kinds, describe in TABLE:
         if isinstance(exc, kinds):
             return describe(exc)
@@ -108,6 +112,17 @@ def problem_response(problem: ProblemError, request_id: str) -> Response:
     )
     content = body.model_dump_json(exclude={"errors"} if problem.errors is None else None)
     return Response(content, problem.status_code, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def is_disk_full(exc: BaseException | None) -> bool:
+    """Whether an exception was caused by a full disk, be it a file's, a spooled upload's or the database's."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in (ENOSPC, EDQUOT):
+            return True
+        if isinstance(exc, OperationalError) and "database or disk is full" in str(exc.orig):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _own(exc: Any) -> ProblemError:

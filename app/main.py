@@ -33,6 +33,7 @@ from app.http.idempotency import InFlight
 from app.http.openapi import openapi_schema
 from app.http.request_context import RequestContextMiddleware
 from app.identification.routes import router as identification_router
+from app.identification.videos import ClipSlots
 from app.inference.images import ImageReader
 from app.inference.local import load_local_inference
 from app.inference.port import Inference
@@ -159,6 +160,7 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     app.state.image_reader = ImageReader(settings)
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
     app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
+    app.state.clip_slots = ClipSlots()
     app.state.readiness = {}
     app.state.is_prepared = False
     app.state.on_gallery_change = lambda: None

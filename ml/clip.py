@@ -75,7 +75,6 @@ class ClipChoice:
     chosen: tuple[ChosenFrame, ...] = ()
     rejected: tuple[RejectedFrame, ...] = ()
     coverage: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(POSES, 0))
-    advice: tuple[str, ...] = ()
     others: tuple[OtherPerson, ...] = ()
     main: Track | None = None
 
@@ -177,7 +176,7 @@ def _choice(
     )
     coverage = count_poses(frame.sample for frame in chosen)
     refused = None if chosen else _most_frequent(rejected)
-    return ClipChoice(refused, chosen, rejected, coverage, advise(coverage), others, main)
+    return ClipChoice(refused, chosen, rejected, coverage, others, main)
 
 
 def _reason_by_embedding(face: TrackedFace, main: Track, enrolled: FloatArray, bounds: PairBounds) -> Reason | None:
@@ -206,7 +205,7 @@ def _varied(faces: Sequence[TrackedFace], bounds: PairBounds, n: int) -> list[_O
 
     Every step takes the pose with the fewest so far, and of it the face that is best and furthest from those chosen.
     """
-    share = math.ceil(n / len(POSES))
+    share = max(math.ceil(n / len(POSES)), _FEWEST)
     options = _options(faces)
     chosen: list[_Option] = []
     while len(chosen) < n:

@@ -235,12 +235,12 @@ def pool_track(track: Track, n_best: int = 8) -> PooledProbe:
         n_best: how many faces count, the best by quality score.
 
     Returns:
-        The quality-weighted mean of the best clear faces, or of all faces where none is clear.
+        The mean of the best clear faces, or of all faces where none is clear. (Weighted by quality it measured no
+        better: `rollcall evaluate --fusion`.)
     """
     clear = [face for face in track.faces if face.reason is None] or list(track.faces)
     best = sorted(clear, key=lambda face: -face.sample.quality.score)[:n_best]
-    weights = np.array([max(face.sample.quality.score, 0.01) for face in best])
-    mean = weights @ np.array([face.sample.embedding for face in best]) / weights.sum()
+    mean = np.mean([face.sample.embedding for face in best], axis=0)
     agreement = float(np.linalg.norm(mean))
     return PooledProbe(np.asarray(mean / agreement, dtype=np.float32), agreement, best[0], len(best))
 

@@ -10,7 +10,7 @@ def worker() -> None:
     """Run long jobs of the service whose database the settings name, one at a time, until stopped.
 
     `rollcall serve` starts one of these by itself. Run more, on this or on other machines, to get more done at once;
-    with `ROLLCALL_WORKERS=0` these are all there are.
+    with `ROLLCALL_WORKERS=0` these are all there are. One that cannot load its networks ends with exit status 1.
     """
     settings = Settings()
     configure_logging(settings)

@@ -1,11 +1,10 @@
-"""How a route gets the folder of uploaded clips, and who sweeps it."""
+"""How a route gets the folder of uploaded clips."""
 
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from app.enrolment.sweeper import UploadSweeper
 from app.enrolment.uploads import Uploads
 
 
@@ -14,10 +13,4 @@ def _uploads(request: Request) -> Uploads:
     return uploads
 
 
-def _sweeper(request: Request) -> UploadSweeper:
-    sweeper: UploadSweeper = request.app.state.sweeper
-    return sweeper
-
-
-SweeperDep = Annotated[UploadSweeper, Depends(_sweeper)]
 UploadsDep = Annotated[Uploads, Depends(_uploads)]

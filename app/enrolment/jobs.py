@@ -1,6 +1,7 @@
 """The job that enrols a clip. It may run again after a crash: what it leaves behind is written once, in one commit."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from app.audit.service import record
 from app.db.tables import Enrolment
 from app.db.types import utc_now
 from app.enrolment import queries, service
-from app.enrolment.preflight import Preflight, preflight
+from app.enrolment.preflight import preflight
 from app.enrolment.uploads import Uploads
 from app.gallery.changes import record_additions
 from app.gallery.queries import claim_model, lock_gallery
 from app.inference.clips import TO_ENROLL, ClipReader, SeenClip, video_limits
-from app.jobs.context import Equipment, JobContext
+from app.jobs.context import JobContext
+from app.jobs.queries import job_by_id
 from app.operating_points.current import PointInForce
-from ml.clip import ClipChoice, choose_from_clip
+from app.people import queries as people_queries
+from app.people import service as people_service
+from app.settings import Settings
+from ml.clip import ClipChoice, advise, choose_from_clip
 from ml.errors import VideoError
 from ml.types import FloatArray
 
@@ -38,6 +43,8 @@ REFUSALS = {
     "duplicate_frame": "This person has these templates already.",
     "too_many_templates": "This person has as many templates as are kept; delete an older enrolment first.",
     "upload_missing": "The clip is not on the machine that was to read it: all machines must share the data folder.",
+    "person_inactive": "This person was deactivated meanwhile; activate them and send the clip again.",
+    "consent_missing": "Consent was withdrawn meanwhile. Ask the person, and send the clip again with consent=true.",
     "duplicate_person": "This face already belongs to somebody else. If they really are two people, send "
     "on_duplicate=allow.",
 }
@@ -51,117 +58,118 @@ class Refused:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Looked:
-    """What was seen in the clip, chosen from it, and to be expected of that."""
-
-    seen: SeenClip
-    choice: ClipChoice
-    verdict: Preflight | None
-
-    @property
-    def embeddings(self) -> FloatArray:
-        return embeddings_of(self.choice)
-
-
 def enroll_video(context: JobContext) -> dict[str, Any]:
     """Enrol the clip of one enrolment, once, or say why not; the clip is deleted afterwards unless it is to be kept."""
     enrolment_id = str(context.payload["enrolment_id"])
     settings = context.equipment.settings
     uploads = Uploads(settings.uploads_path)
-    person_id = _waiting_person(context, enrolment_id)
-    if person_id is not None:
-        looked = _look(context, uploads, enrolment_id, person_id)
+    if _is_waiting(context, enrolment_id):
+        seen = _look(context, uploads.path(enrolment_id))
         context.report(_LOOKED_AT, "storing the templates")
         with context.write() as session:
-            _store(session, context, enrolment_id, looked)
+            _store(session, context, enrolment_id, seen)
     if not settings.keep_uploads:
         uploads.remove(enrolment_id)
     return {"enrolment_id": enrolment_id}
 
 
-def _waiting_person(context: JobContext, enrolment_id: str) -> str | None:
-    """Whose clip it is; None when the enrolment is done, deleted, or its person erased."""
+def _is_waiting(context: JobContext, enrolment_id: str) -> bool:
+    """Not when the enrolment is done, deleted, or its person erased."""
     with context.equipment.database.read() as session:
         enrolment = queries.enrolment_by_id(session, enrolment_id)
-        return enrolment.person_id if enrolment is not None and enrolment.status == "queued" else None
+        return enrolment is not None and enrolment.status == "queued"
 
 
-def _look(context: JobContext, uploads: Uploads, enrolment_id: str, person_id: str) -> _Looked | Refused:
+def _look(context: JobContext, path: Path) -> SeenClip | Refused:
     equipment = context.equipment
-    settings, inference, gallery = equipment.settings, equipment.inference, equipment.gallery
-    reader = ClipReader(inference, video_limits(settings), TO_ENROLL)
+    reader = ClipReader(equipment.inference, video_limits(equipment.settings), TO_ENROLL)
     try:
-        seen = reader.read(
-            uploads.path(enrolment_id), lambda share: context.report(_LOOKED_AT * share, "looking at the frames")
-        )
+        return reader.read(path, lambda share: context.report(_LOOKED_AT * share, "looking at the frames"))
     except FileNotFoundError:
         return _refused("upload_missing")
     except VideoError as error:
         return Refused(error.code, str(error))
-    gallery.catch_up()
-    enrolled = gallery.embeddings_of(person_id)
-    room = settings.templates_per_person_max - len(enrolled)
-    if room < 1:
-        return _refused("too_many_templates")
-    bounds = inference.card.pair_bounds
-    most = min(room, settings.templates_per_clip_max)
-    choice = choose_from_clip(seen.tracked, enrolled, bounds, max_templates=most)
-    return _Looked(seen, choice, _judge(choice, enrolled, person_id, equipment) if choice.chosen else None)
 
 
-def _judge(choice: ClipChoice, enrolled: FloatArray, person_id: str, equipment: Equipment) -> Preflight:
-    threshold = PointInForce(equipment.database, equipment.gallery.model).read().threshold
-    rule = equipment.inference.card.score_rule
-    return preflight(embeddings_of(choice), enrolled, person_id, equipment.gallery, rule, threshold)
-
-
-def embeddings_of(choice: ClipChoice) -> FloatArray:
-    """`(n, D)` of the chosen frames."""
-    return np.array([frame.sample.embedding for frame in choice.chosen], dtype=np.float32)
-
-
-def _store(session: Session, context: JobContext, enrolment_id: str, looked: _Looked | Refused) -> None:
-    lock_gallery(session)  # from here on nobody else enrols, so the check for the same face cannot be overtaken
+def _store(session: Session, context: JobContext, enrolment_id: str, seen: SeenClip | Refused) -> None:
+    lock_gallery(session)  # from here on nobody else enrols, so that no check below can be overtaken
     enrolment = queries.enrolment_by_id(session, enrolment_id)
     if enrolment is None or enrolment.status != "queued":
         return
-    refused = looked if isinstance(looked, Refused) else _note(session, context, enrolment, looked)
+    refused = seen if isinstance(seen, Refused) else _enroll(session, context, enrolment, seen)
     enrolment.status, enrolment.progress, enrolment.finished_at = "done", 1.0, utc_now()
     if refused is not None:
         enrolment.status, enrolment.error = "failed", f"{refused.code}: {refused.detail}"
-    detail = {"templates": queries.n_templates_in(session, enrolment_id), "refused": refused.code if refused else None}
-    record(session, context.claim.worker, "enrolment.created", enrolment_id, detail)
+    _audit(session, context, enrolment_id, refused)
 
 
-def _note(session: Session, context: JobContext, enrolment: Enrolment, looked: _Looked) -> Refused | None:
+def _audit(session: Session, context: JobContext, enrolment_id: str, refused: Refused | None) -> None:
+    """On behalf of whoever sent the clip."""
+    job = job_by_id(session, context.job_id)
+    by = context.claim.worker if job is None else job.created_by
+    if refused is None:
+        templates = len(queries.templates_of(session, enrolment_id))
+        record(session, by, "enrolment.created", enrolment_id, {"templates": templates})
+    else:
+        record(session, by, "enrolment.refused", enrolment_id, {"reason": refused.code})
+
+
+def _enroll(session: Session, context: JobContext, enrolment: Enrolment, seen: SeenClip) -> Refused | None:
     """Write down what was seen, and the templates unless they are refused."""
-    choice = looked.choice
-    enrolment.frames_read, enrolment.faces_seen = looked.seen.n_frames, looked.seen.n_faces
+    enrolment.frames_read, enrolment.faces_seen = seen.n_frames, seen.n_faces
+    equipment = context.equipment
+    held = queries.n_templates_of(session, enrolment.person_id)
+    code = _forbidden(session, enrolment.person_id, held, equipment.settings)
+    if code is not None:
+        return _refused(code)
+    gallery, card = equipment.gallery, equipment.inference.card
+    gallery.catch_up(session)
+    enrolled = gallery.embeddings_of(enrolment.person_id)
+    most = min(equipment.settings.templates_per_person_max - held, equipment.settings.templates_per_clip_max)
+    choice = choose_from_clip(seen.tracked, enrolled, card.pair_bounds, max_templates=most)
     enrolment.rejected = [
         {"source": _source(enrolment, frame.index, frame.time_s), "reason": frame.reason.value}
         for frame in choice.rejected
     ]
     if choice.refused is not None:
         return _refused(choice.refused.value)
+    return _keep(session, context, enrolment, choice, enrolled)
+
+
+def _keep(
+    session: Session, context: JobContext, enrolment: Enrolment, choice: ClipChoice, enrolled: FloatArray
+) -> Refused | None:
+    """Store the chosen frames beside those `enrolled (n, D)` already, unless it is somebody else's face."""
     equipment = context.equipment
-    twin = service.same_face(
-        session, looked.embeddings, enrolment.person_id, equipment.gallery, equipment.inference.card
-    )
+    gallery, card = equipment.gallery, equipment.inference.card
+    new = np.array([frame.sample.embedding for frame in choice.chosen], dtype=np.float32)
+    twin = service.same_face(session, new, enrolment.person_id, gallery, card)
     if twin is not None and not context.payload["allows_duplicate"]:
         enrolment.duplicate_of = twin
         return _refused("duplicate_person")
-    enrolment.preflight = None if looked.verdict is None else asdict(looked.verdict)
+    threshold = PointInForce(equipment.database, gallery.model).read_in(session).threshold
+    verdict = preflight(new, enrolled, enrolment.person_id, gallery, card.score_rule, threshold)
+    _add_templates(session, gallery.model, enrolment, choice)
+    enrolment.preflight = asdict(verdict)
     enrolment.warnings = [
-        *_warnings(choice),
-        *service.warnings_about(session, enrolment.person_id, len(choice.chosen), looked.verdict, twin),
+        *_warnings(session, enrolment.person_id, choice),
+        *service.warnings_about(session, enrolment.person_id, 0, verdict, twin),
     ]
-    _add_templates(session, context, enrolment, choice)
     return None
 
 
-def _add_templates(session: Session, context: JobContext, enrolment: Enrolment, choice: ClipChoice) -> None:
-    claim_model(session, context.equipment.gallery.model)
+def _forbidden(session: Session, person_id: str, held: int, settings: Settings) -> str | None:
+    """What has come between the upload and its job."""
+    person = people_service.get(session, person_id)
+    if not person.active:
+        return "person_inactive"
+    if settings.require_consent and person.consent_given_at is None:
+        return "consent_missing"
+    return "too_many_templates" if held >= settings.templates_per_person_max else None
+
+
+def _add_templates(session: Session, model: str, enrolment: Enrolment, choice: ClipChoice) -> None:
+    claim_model(session, model)
     templates = [
         service.template(enrolment, _source(enrolment, frame.index, frame.time_s), frame.sample)
         for frame in choice.chosen
@@ -171,8 +179,9 @@ def _add_templates(session: Session, context: JobContext, enrolment: Enrolment, 
     record_additions(session, [(template.id, enrolment.person_id) for template in templates])
 
 
-def _warnings(choice: ClipChoice) -> list[str]:
-    said = [f"coverage: {sentence}" for sentence in choice.advice]
+def _warnings(session: Session, person_id: str, choice: ClipChoice) -> list[str]:
+    counts = people_queries.enrolment_counts(session, [person_id]).get(person_id, {})
+    said = [f"coverage: {sentence}" for sentence in advise(counts)]
     if choice.passers_by:
         seconds = sum(other.seconds for other in choice.passers_by)
         said.append(f"passers_by: {len(choice.passers_by)} other people were ignored, for {seconds:.1f} s in all")

@@ -1,4 +1,4 @@
-"""Uploaded files -> what to enrol from them, before anything is written."""
+"""Uploaded files -> what was seen in them, and what to enrol of that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.inference.port import Inference
 from ml.enrolling import Photo, choose_samples
 from ml.errors import ImageError
 from ml.quality import ENROLL_LIMITS
-from ml.types import FloatArray, Sample
+from ml.types import FloatArray, PairBounds, Sample
 
 # What to do about each reason, for the person who chose the photo.
 ADVICE = {
@@ -45,50 +45,62 @@ class Batch:
     n_images: int
 
 
-def read_photos(uploads: Sequence[Upload], enrolled: FloatArray, inference: Inference, images: ImageReader) -> Batch:
-    """Choose the samples of one person from files of any kind.
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFiles:
+    """What was seen in the files: `names` of all; photos, and errors of those that are none, by their number."""
+
+    names: list[str]
+    photos: dict[int, Photo]
+    errors: dict[int, ImageError]
+
+
+def look_at(uploads: Sequence[Upload], inference: Inference, images: ImageReader) -> SeenFiles:
+    """See who is in files of any kind; slow.
+
+    One image at a time, so that a call with many large photos never holds more than one of them decoded.
 
     Raises:
         ImageError: not one of the files is an image that we accept (the first one's error).
-        ProblemError: 422 with the reason of every file when none can be enrolled.
     """
-    numbers, photos, errors = _analyze(uploads, inference, images)
-    if not photos:
-        raise next(iter(errors.values()))
-    choice = choose_samples(photos, enrolled, ENROLL_LIMITS, inference.card.pair_bounds)
-    reasons: dict[int, str] = {number: error.code for number, error in errors.items()}
-    reasons |= {numbers[i]: reason.value for i, reason in choice.rejected.items()}
-    if not choice.kept:
-        raise _nothing_to_enroll(uploads, reasons)
-    return Batch(
-        kept=[(uploads[numbers[i]].name, sample) for i, sample in choice.kept.items()],
-        rejected=[(uploads[number].name, reason) for number, reason in sorted(reasons.items())],
-        faces_seen=sum(len(photo.samples) for photo in photos),
-        n_images=len(photos),
-    )
-
-
-def _analyze(
-    uploads: Sequence[Upload], inference: Inference, images: ImageReader
-) -> tuple[list[int], list[Photo], dict[int, ImageError]]:
-    """One image at a time, so that a call with many large photos never holds more than one of them decoded."""
-    numbers, photos, errors = [], [], {}
+    photos: dict[int, Photo] = {}
+    errors: dict[int, ImageError] = {}
     for number, upload in enumerate(uploads):
         try:
             image = images.read(upload.content)
         except ImageError as error:
             errors[number] = error
             continue
-        numbers.append(number)
-        photos.append(Photo(inference.analyze([image]).samples[0], (image.shape[1], image.shape[0])))
-    return numbers, photos, errors
+        photos[number] = Photo(inference.analyze([image]).samples[0], (image.shape[1], image.shape[0]))
+    if not photos:
+        raise next(iter(errors.values()))
+    return SeenFiles([upload.name for upload in uploads], photos, errors)
 
 
-def _nothing_to_enroll(uploads: Sequence[Upload], reasons: dict[int, str]) -> ProblemError:
+def choose_photos(seen: SeenFiles, enrolled: FloatArray, bounds: PairBounds) -> Batch:
+    """Choose the samples of one person, who has the templates `enrolled (n, D)` already; quick.
+
+    Raises:
+        ProblemError: 422 with the reason of every file when none can be enrolled.
+    """
+    numbers = list(seen.photos)
+    choice = choose_samples(list(seen.photos.values()), enrolled, ENROLL_LIMITS, bounds)
+    reasons: dict[int, str] = {number: error.code for number, error in seen.errors.items()}
+    reasons |= {numbers[i]: reason.value for i, reason in choice.rejected.items()}
+    if not choice.kept:
+        raise _nothing_to_enroll(seen.names, reasons)
+    return Batch(
+        kept=[(seen.names[numbers[i]], sample) for i, sample in choice.kept.items()],
+        rejected=[(seen.names[number], reason) for number, reason in sorted(reasons.items())],
+        faces_seen=sum(len(photo.samples) for photo in seen.photos.values()),
+        n_images=len(seen.photos),
+    )
+
+
+def _nothing_to_enroll(names: Sequence[str], reasons: dict[int, str]) -> ProblemError:
     words = set(reasons.values())
     code = words.pop() if len(words) == 1 else "nothing_to_enroll"
     errors = [
-        FieldError(loc=["files", number, uploads[number].name], msg=f"{reason}: {ADVICE.get(reason, 'Not readable.')}")
+        FieldError(loc=["files", number, names[number]], msg=f"{reason}: {ADVICE.get(reason, 'Not readable.')}")
         for number, reason in sorted(reasons.items())
     ]
     detail = ADVICE.get(code, "None of the files can be enrolled; errors says why for each of them.")

@@ -70,9 +70,9 @@ def enroll(
     enroller = Enroller(database, inference, gallery, images, point, settings)
 
     def attempt(store: Store) -> Answer:
-        batch, verdict = enroller.read(request, photos)
+        seen = enroller.read(request, photos)
         with database.write() as session:
-            enrolment = enroller.store(session, request, batch, verdict, caller)
+            enrolment = enroller.store(session, request, seen, caller)
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
 
     answer = idempotency.run(attempt)

@@ -36,7 +36,7 @@ class Template(BaseModel):
 
 
 class Rejection(BaseModel):
-    """A file that was not enrolled."""
+    """A photo or a frame that was not enrolled."""
 
     source: Source
     reason: str = Field(description="A reason word such as `blurred`, or the code of an unreadable image.")

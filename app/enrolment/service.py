@@ -13,7 +13,7 @@ from app.db.engine import Database
 from app.db.tables import Enrolment, Person, Template
 from app.db.types import new_id, utc_now
 from app.enrolment import queries, schemas
-from app.enrolment.photos import Batch, Upload, read_photos
+from app.enrolment.photos import Batch, SeenFiles, Upload, choose_photos, look_at
 from app.enrolment.preflight import Preflight, preflight
 from app.enrolment.schemas import EnrolmentStatus
 from app.errors import ProblemError
@@ -25,7 +25,7 @@ from app.identification.schemas import PersonRef
 from app.inference.images import ImageReader
 from app.inference.port import Inference
 from app.jobs.queries import job_by_id
-from app.jobs.service import cancel
+from app.jobs.service import cancel_if_running, told_message
 from app.operating_points.current import PointInForce
 from app.people import queries as people_queries
 from app.people import schemas as people_schemas
@@ -64,9 +64,15 @@ def person_to_enroll(session: Session, request: EnrollRequest, settings: Setting
     if settings.require_consent and not consented:
         detail = "No consent is recorded for this person. Ask them, then send consent=true."
         raise ProblemError(409, "consent_missing", detail)
-    if person is not None and not person.active:
-        raise ProblemError(409, "person_inactive", "This person is deactivated; activate them before enrolling.")
+    if person is not None:
+        refuse_inactive(person)
     return person
+
+
+def refuse_inactive(person: Person) -> None:
+    """409: who is deactivated is in no gallery, so their face could not be compared with the one sent."""
+    if not person.active:
+        raise ProblemError(409, "person_inactive", "This person is deactivated; activate them before enrolling.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +86,26 @@ class Enroller:
     point: PointInForce
     settings: Settings
 
-    def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> tuple[Batch, Preflight]:
-        """Judge the files, and what is to be expected of them; slow, and outside any transaction."""
+    def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> SeenFiles:
+        """Look at the files; slow, and outside any transaction."""
         with self.database.read() as session:
-            person = person_to_enroll(session, request, self.settings)
-        enrolled = np.empty((0, self.inference.card.dim), np.float32)
-        if person is not None:
-            self.gallery.catch_up()
-            enrolled = self.gallery.embeddings_of(person.id)
-        batch = read_photos(uploads, enrolled, self.inference, self.images)
-        return batch, preflight(
-            embeddings_of(batch),
-            enrolled,
-            None if person is None else person.id,
-            self.gallery,
-            self.inference.card.score_rule,
-            self.point.read().threshold,
-        )
+            person_to_enroll(session, request, self.settings)
+        return look_at(uploads, self.inference, self.images)
 
-    def store(
-        self, session: Session, request: EnrollRequest, batch: Batch, verdict: Preflight, caller: Principal
-    ) -> schemas.Enrolment:
+    def store(self, session: Session, request: EnrollRequest, seen: SeenFiles, caller: Principal) -> schemas.Enrolment:
         """Write everything that one call enrols; the caller commits, so it is all there or nothing is."""
-        lock_gallery(session)  # from here on nobody else enrols, so the check for the same face cannot be overtaken
+        lock_gallery(session)  # from here on nobody else enrols, so that no check below can be overtaken
         person = person_for(session, request, self.settings, caller)
-        _refuse_too_many(session, person, len(batch.kept), self.settings)
-        twin = same_face(session, embeddings_of(batch), person.id, self.gallery, self.inference.card)
+        card = self.inference.card
+        self.gallery.catch_up(session)
+        enrolled = self.gallery.embeddings_of(person.id)
+        batch = choose_photos(seen, enrolled, card.pair_bounds)
+        refuse_too_many(session, person, len(batch.kept), self.settings)
+        twin = same_face(session, embeddings_of(batch), person.id, self.gallery, card)
         if twin is not None and not request.allows_duplicate:
             raise _duplicate(session, twin)
+        threshold = self.point.read_in(session).threshold
+        verdict = preflight(embeddings_of(batch), enrolled, person.id, self.gallery, card.score_rule, threshold)
         claim_model(session, self.gallery.model)
         enrolment = _enrolment(session, person, batch, verdict, twin)
         templates = [
@@ -147,7 +145,7 @@ def remove(session: Session, enrolment_id: str, caller: Principal) -> schemas.En
     """Delete an enrolment and its templates."""
     enrolment = get(session, enrolment_id)
     if enrolment.job_id is not None:
-        _cancel_job(session, enrolment.job_id, caller)
+        cancel_if_running(session, enrolment.job_id, caller.actor)
     templates = queries.templates_of(session, enrolment_id)
     revision = record_removals(session, [(template.id, enrolment.person_id) for template in templates])
     queries.delete_enrolment(session, enrolment_id)
@@ -155,6 +153,18 @@ def remove(session: Session, enrolment_id: str, caller: Principal) -> schemas.En
     return schemas.EnrolmentRemoval(
         enrolment_id=enrolment_id, templates_deleted=len(templates), gallery_revision=revision
     )
+
+
+def cancel_clips(session: Session, person_id: str, caller: Principal) -> list[str]:
+    """Cancel the jobs of a person's clips; returns the enrolments, whose clips may still be there.
+
+    To be called before the gallery is locked: a job locks first itself, and then the gallery.
+    """
+    clips = queries.clips_of(session, person_id)
+    for clip in clips:
+        if clip.job_id is not None:
+            cancel_if_running(session, clip.job_id, caller.actor)
+    return [clip.id for clip in clips]
 
 
 def get(session: Session, enrolment_id: str) -> Enrolment:
@@ -206,21 +216,22 @@ def _state(session: Session, enrolment: Enrolment) -> _State:
     if enrolment.status == "failed":
         return _State("failed", 1.0, enrolment.error)
     job = job_by_id(session, enrolment.job_id) if enrolment.job_id else None
+    if job is not None and job.status in ("queued", "running"):
+        return _State(
+            "running" if job.status == "running" else "queued", job.progress, None, told_message(session, job)
+        )
+    session.refresh(enrolment)  # it may have ended between the two questions
+    if enrolment.status != "queued":
+        return _state(session, enrolment)
     if job is None or job.status == "done":
-        return _State("failed", 1.0, "The job of this enrolment is gone; send the clip again.")
-    if job.status in ("queued", "running"):
-        return _State("running" if job.status == "running" else "queued", job.progress, None, job.message)
-    return _State("failed", job.progress, job.error or "This enrolment was cancelled.")
+        return _State("failed", 1.0, "job_gone: The job of this enrolment is not kept any more; send the clip again.")
+    if job.status == "cancelled":
+        return _State("failed", job.progress, "cancelled: This enrolment was cancelled.")
+    return _State("failed", job.progress, f"job_failed: {job.error}")
 
 
 def _person_ref(session: Session, person_id: str | None) -> PersonRef | None:
     return person_refs(session, {person_id}).get(person_id) if person_id is not None else None
-
-
-def _cancel_job(session: Session, job_id: str, caller: Principal) -> None:
-    job = job_by_id(session, job_id)
-    if job is not None and job.status in ("queued", "running"):
-        cancel(session, job_id, caller.actor)
 
 
 def _new_person(session: Session, request: EnrollRequest, caller: Principal) -> Person:
@@ -234,7 +245,8 @@ def _record_consent(person: Person, request: EnrollRequest, session: Session, ca
         record(session, caller.actor, "person.consent_recorded", person.id)
 
 
-def _refuse_too_many(session: Session, person: Person, n_new: int, settings: Settings) -> None:
+def refuse_too_many(session: Session, person: Person, n_new: int, settings: Settings) -> None:
+    """409 when somebody would have more templates than are kept."""
     held = queries.n_templates_of(session, person.id)
     if held + n_new > settings.templates_per_person_max:
         detail = (

@@ -26,7 +26,7 @@ class Uploads:
 
     @contextmanager
     def saved(self, enrolment_id: str, source: BinaryIO) -> Iterator[Path]:
-        """The clip on disk, safe from a power cut; it goes again when the block fails."""
+        """The clip on disk, which no sweep touches as long as the block runs; nothing when it cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.path(enrolment_id)
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
@@ -35,10 +35,10 @@ class Uploads:
                 shutil.copyfileobj(source, file, _CHUNK_BYTES)
                 file.flush()
                 os.fsync(file.fileno())
-                yield path
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
+            yield path
 
     def remove(self, enrolment_id: str) -> None:
         self.path(enrolment_id).unlink(missing_ok=True)
@@ -61,7 +61,8 @@ class Uploads:
 
 
 def _is_free(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
+    # Opened for writing, because network file systems lock nothing else.
+    with suppress(BlockingIOError, FileNotFoundError), path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False

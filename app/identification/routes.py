@@ -19,7 +19,7 @@ from app.http.dependencies import DatabaseDep, SettingsDep
 from app.identification import schemas, service, videos
 from app.identification.searcher import MAX_CANDIDATES, Searcher
 from app.identification.service import Identifier
-from app.identification.videos import ClipIdentifier
+from app.identification.videos import ClipIdentifier, ClipSlots
 from app.identification.views import quality_view
 from app.inference.clips import TO_SEARCH, ClipReader, video_limits
 from app.inference.dependencies import ImageReaderDep, InferenceDep
@@ -83,8 +83,14 @@ def _clip_identifier(inference: InferenceDep, settings: SettingsDep, searcher: S
     return ClipIdentifier(ClipReader(inference, video_limits(settings), TO_SEARCH), searcher)
 
 
+def _clip_slots(request: Request) -> ClipSlots:
+    slots: ClipSlots = request.app.state.clip_slots
+    return slots
+
+
 ImageDep = Annotated[bytes, Depends(uploaded_image)]
 IdentifierDep = Annotated[Identifier, Depends(_identifier)]
+ClipSlotsDep = Annotated[ClipSlots, Depends(_clip_slots)]
 ClipIdentifierDep = Annotated[ClipIdentifier, Depends(_clip_identifier)]
 TopK = Annotated[int, Query(ge=1, le=MAX_CANDIDATES, description="Candidates listed per face.")]
 
@@ -119,6 +125,7 @@ def identify_video(
     request: Request,
     video: Annotated[UploadFile, File(description="MP4, MOV, AVI, WebM or GIF.")],
     identifier: ClipIdentifierDep,
+    slots: ClipSlotsDep,
     database: DatabaseDep,
     caller: CameraDep,
     top_k: TopK = 3,
@@ -129,7 +136,8 @@ def identify_video(
     person is never given to two faces that are seen at the same time.
     """
     request_id = request.state.request_id
-    identified = identifier.identify(_on_disk(video), request_id, caller)
+    with slots.one():
+        identified = identifier.identify(_on_disk(video), request_id, caller)
     return videos.answer(identified, database, top_k, identifier.reader.inference.info.model, request_id)
 
 

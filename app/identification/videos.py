@@ -1,8 +1,10 @@
 """Identify everybody in a clip: each tracked face is one probe, pooled over its best frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 from time import perf_counter
 
 import numpy as np
@@ -10,11 +12,30 @@ from numpy.typing import NDArray
 
 from app.auth.scopes import Principal
 from app.db.engine import Database
+from app.errors import RETRY_AFTER_S, ProblemError
 from app.identification import queries, schemas
 from app.identification.searcher import Probe, Searched, Searcher
 from app.identification.views import People, decision_view, ground_view, quality_view, shown_people
 from app.inference.clips import ClipReader, SeenClip
 from ml.tracking import Track, TrackedFace, pool_track
+
+
+class ClipSlots:
+    """A few clips at a time: each takes seconds to minutes, and pictures must be answered meanwhile."""
+
+    def __init__(self, n: int = 2) -> None:
+        self._free = BoundedSemaphore(n)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a slot; 429 when there is none."""
+        if not self._free.acquire(blocking=False):
+            detail = "Other clips are being looked at. Try again in a moment."
+            raise ProblemError(429, "overloaded", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +103,10 @@ def _track_view(identified: IdentifiedClip, index: int, people: People, top_k: i
 
 
 def _frame_view(seen: SeenClip, face: TrackedFace) -> schemas.BestFrame:
-    scale = seen.info.width / seen.size_wh[0]  # frames were shrunk before they were looked at
     return schemas.BestFrame(
         frame=face.index,
         time_s=round(face.time_s, 3),
-        box_xyxy=[round(float(v) * scale, 1) for v in face.sample.face.box_xyxy],
+        box_xyxy=[round(float(v) / seen.scale, 1) for v in face.sample.face.box_xyxy],
         detection_score=round(face.sample.face.detection_score, 4),
         quality=quality_view(face.sample),
     )

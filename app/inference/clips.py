@@ -18,9 +18,14 @@ from ml.video import VideoFrame, VideoInfo, VideoLimits, probe_video, read_frame
 
 # A head that turns slowly shows every pose in so many frames a second; more of them only repeat it.
 _FRAMES_PER_SECOND = 5.0
-# A long clip is looked at less often, so that it takes no longer than a minute of film. Where a header says nothing
-# of the length, or too little, twice as much time is left between frames after each so many of them.
+_HIGHEST_RATE = 30.0
+# A long clip is looked at less often, so that it takes no longer than a minute of film ...
 _MOST_FRAMES = 300
+# ... and where a header says nothing of the length, or lies, ever less often as it goes on, and no more than this.
+_MOST_FRAMES_EVER = 900
+# Faces of one frame, the biggest first: as many as a picture is asked about by default. A crowd must not keep others
+# waiting who identify somebody meanwhile.
+_MOST_FACES = 20
 # Larger ones gain nothing on a CPU, and who identifies a face meanwhile waits for one to end.
 _BATCH = 4
 
@@ -54,10 +59,10 @@ def video_limits(settings: Settings) -> VideoLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenClip:
-    """What was seen in a clip; boxes are pixels of the frames as they were looked at, `size_wh`."""
+    """What was seen in a clip; boxes are pixels of the frames as they were looked at, `scale` times as large."""
 
     info: VideoInfo
-    size_wh: tuple[int, int]
+    scale: float
     tracked: TrackedClip
     n_frames: int
     n_faces: int
@@ -75,24 +80,26 @@ class ClipReader:
         """Look at a whole clip; VideoError when it is not one, or too large."""
         info = probe_video(path, self.limits)
         rate = _rate(info, self.look.enough_frames)
+        scale = min(1.0, self.look.longer_side_px / max(info.width, info.height))
         tracker = Tracker(self.inference.card.pair_bounds, self.look.quality)
-        size_wh, n_frames, n_faces = (info.width, info.height), 0, 0
+        n_frames = n_faces = 0
         frames = read_frames(path, self.limits, frames_per_second=rate)
         for batch in _batches(_thinned(frames, 1 / rate)):
-            images = [_shrunk(frame.image, self.look.longer_side_px) for frame in batch]
-            for frame, image, samples in zip(batch, images, self.inference.analyze(images).samples, strict=True):
-                size_wh = (image.shape[1], image.shape[0])
-                tracker.add(frame.index, frame.time_s, Photo(samples, size_wh))
+            images = [_scaled(frame.image, scale) for frame in batch]
+            found = self.inference.analyze(images, _MOST_FACES).samples
+            for frame, image, samples in zip(batch, images, found, strict=True):
+                tracker.add(frame.index, frame.time_s, Photo(samples, (image.shape[1], image.shape[0])))
                 n_faces += len(samples)
             n_frames += len(batch)
             on_progress(_share(batch[-1].time_s, n_frames, info))
-        return SeenClip(info, size_wh, tracker.finish(), n_frames, n_faces)
+        return SeenClip(info, scale, tracker.finish(), n_frames, n_faces)
 
 
 def _rate(info: VideoInfo, enough_frames: int) -> float:
     if not info.duration_s:
         return _FRAMES_PER_SECOND
-    return min(max(_FRAMES_PER_SECOND, enough_frames / info.duration_s), _MOST_FRAMES / info.duration_s)
+    wanted = max(_FRAMES_PER_SECOND, enough_frames / info.duration_s)
+    return min(wanted, _MOST_FRAMES / info.duration_s, _HIGHEST_RATE)
 
 
 def _thinned(frames: Iterator[VideoFrame], interval_s: float) -> Iterator[VideoFrame]:
@@ -102,6 +109,8 @@ def _thinned(frames: Iterator[VideoFrame], interval_s: float) -> Iterator[VideoF
             due_s = frame.time_s + interval_s * 2 ** ((n_kept + 1) // _MOST_FRAMES)
             n_kept += 1
             yield frame
+        if n_kept == _MOST_FRAMES_EVER:
+            return
 
 
 def _batches(frames: Iterator[VideoFrame]) -> Iterator[list[VideoFrame]]:
@@ -115,12 +124,11 @@ def _batches(frames: Iterator[VideoFrame]) -> Iterator[list[VideoFrame]]:
         yield batch
 
 
-def _shrunk(image: RgbImage, longer_side_px: int) -> RgbImage:
-    height, width = image.shape[:2]
-    ratio = longer_side_px / max(height, width)
-    if ratio >= 1:
+def _scaled(image: RgbImage, scale: float) -> RgbImage:
+    if scale == 1.0:
         return image
-    size_wh = max(1, round(width * ratio)), max(1, round(height * ratio))
+    height, width = image.shape[:2]
+    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

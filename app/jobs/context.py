@@ -9,13 +9,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.db.engine import Database
 from app.db.tables import Job
 from app.jobs import queries
-from app.jobs.rules import Claim
+from app.jobs.rules import DATABASE_AWAY, Claim
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +34,8 @@ class JobStop(BaseException):  # noqa: N818 - not an error, and not an Exception
     JobStop
     ├── JobCancelled      somebody asked for it
     ├── JobInterrupted    the worker is ending; another one will start the job again
-    └── JobLost           the job was given to another worker, because this one was taken for dead
+    ├── JobLost           the job was given to another worker, because this one was taken for dead
+    └── JobUnequipped     this worker cannot load what the job needs; another one may
 
     Not an `Exception`, so that a handler's own `except Exception` lets it pass.
     """
@@ -53,6 +53,10 @@ class JobLost(JobStop):
     pass
 
 
+class JobUnequipped(JobStop):
+    pass
+
+
 @dataclass
 class Equipment:
     """What a worker holds. Networks and gallery are loaded by the first job that asks for them, and kept.
@@ -66,17 +70,31 @@ class Equipment:
 
     @cached_property
     def inference(self) -> "Inference":
-        from app.inference.local import load_local_inference
+        with _loading():
+            from app.inference.local import load_local_inference
 
-        return load_local_inference(self.settings)
+            inference = load_local_inference(self.settings)
+        return inference
 
     @cached_property
     def gallery(self) -> "GalleryReplica":
-        from app.gallery.replica import GalleryReplica
+        with _loading():
+            from app.gallery.replica import GalleryReplica
 
-        gallery = GalleryReplica(self.database, model=self.inference.info.model, dim=self.inference.card.dim)
-        gallery.start()
+            gallery = GalleryReplica(self.database, model=self.inference.info.model, dim=self.inference.card.dim)
+            gallery.start()
         return gallery
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Nothing of a job is in what a worker loads: whatever goes wrong is no fault of the job's."""
+    try:
+        yield
+    except DATABASE_AWAY:
+        raise
+    except Exception as error:
+        raise JobUnequipped from error
 
 
 class JobContext:
@@ -92,15 +110,6 @@ class JobContext:
         self._stopping = stopping
         self._stop: JobStop | None = None
         self._looked_at_s = 0.0
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether to stop now, for code that an exception must not leave. Once true, the job counts as stopped."""
-        try:
-            self._look()
-        except JobStop:
-            return True
-        return False
 
     def report(self, progress: float, message: str | None = None) -> None:
         """Say how far the job is, as often as you like; no names in `message`.
@@ -140,7 +149,7 @@ class JobContext:
             with self.equipment.database.write() as session:
                 job = self._heed(queries.lock_claimed(session, self.claim))
                 job.progress, job.message = self.progress, self.message
-        except (OperationalError, InterfaceError):  # how far it is can be told later
+        except DATABASE_AWAY:  # how far it is can be told later
             log.warning("jobs.report_failed", job_id=self.job_id)
 
     def _heed(self, job: Job | None) -> Job:

@@ -1,4 +1,8 @@
-"""Sees to it that every queued job is handed over to whatever starts jobs."""
+"""Sees to it that every queued job is handed over to whatever starts jobs.
+
+A worker of another release may be handed a kind that it does not know. It leaves the job alone, and whoever knows the
+kind hands it over again when they next compare.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
@@ -16,18 +20,28 @@ HandOver = Callable[[Sequence[str], Collection[str]], None]
 
 
 class Dispatcher:
-    """Looks for queued jobs. Every worker has one: the first to look hands a job over, and any may start it."""
+    """Looks for queued jobs. Every worker has one: the first to look hands a job over, and any may start it.
 
-    def __init__(self, database: Database, hand_over: HandOver, compare_every_s: float = _COMPARE_EVERY_S) -> None:
+    Kinds that its own worker does not know it leaves to others, else they would keep those back that it does know.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        hand_over: HandOver,
+        kinds: Collection[str],
+        compare_every_s: float = _COMPARE_EVERY_S,
+    ) -> None:
         self._database = database
         self._hand_over = hand_over
+        self._kinds = kinds
         self._handed_over: frozenset[str] = frozenset()
         self._compare_every_s = compare_every_s
         self._compared_at_s = -compare_every_s
 
     def look(self) -> None:
         with self._database.read() as session:
-            queued = queries.oldest_queued(session, _HANDED_OVER_AT_MOST)
+            queued = queries.oldest_queued(session, self._kinds, _HANDED_OVER_AT_MOST)
             alive = queries.live_workers(session) if queued else set()
         due = queued if self._is_time_to_compare() else [each for each in queued if each not in self._handed_over]
         if due:

@@ -1,6 +1,7 @@
 """All SQL about jobs and workers."""
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import Job, JobWorker
 from app.db.types import utc_now
-from app.jobs.rules import Claim, JobStatus
+from app.jobs.rules import SILENT_AFTER_S, Claim, JobStatus
 
 
 def clock(session: Session) -> datetime:
@@ -43,9 +44,16 @@ def list_jobs(
     return list(session.scalars(statement))
 
 
-def oldest_queued(session: Session, limit: int) -> list[str]:
-    statement = select(Job.id).where(Job.status == JobStatus.QUEUED).order_by(Job.created_at, Job.id).limit(limit)
-    return list(session.scalars(statement))
+def oldest_queued(session: Session, kinds: Collection[str], limit: int) -> list[str]:
+    wanted = Job.status == JobStatus.QUEUED, Job.kind.in_(kinds)
+    return list(session.scalars(select(Job.id).where(*wanted).order_by(Job.created_at, Job.id).limit(limit)))
+
+
+def n_unfinished(session: Session) -> tuple[int, int]:
+    """How many jobs are queued, and how many are running."""
+    statement = select(Job.status, func.count()).where(Job.finished_at.is_(None)).group_by(Job.status)
+    counted = {status: n for status, n in session.execute(statement)}
+    return counted.get(JobStatus.QUEUED, 0), counted.get(JobStatus.RUNNING, 0)
 
 
 def lock_job(session: Session, job_id: str) -> Job | None:
@@ -90,6 +98,12 @@ def beat(session: Session, worker: str) -> None:
 
 def live_workers(session: Session) -> set[str]:
     return set(session.scalars(select(JobWorker.id)))
+
+
+def n_heard_workers(session: Session) -> int:
+    """Live workers, by what can be said of them where no worker is left that would bury the silent."""
+    heard = JobWorker.beat_at >= clock(session) - timedelta(seconds=SILENT_AFTER_S)
+    return session.execute(select(func.count()).select_from(JobWorker).where(heard)).scalar_one()
 
 
 def delete_worker(session: Session, worker: str) -> None:

@@ -28,19 +28,19 @@ def list_jobs(
     before = CURSOR.decode(page.cursor)
     with database.read() as session:
         rows = queries.list_jobs(session, status=status, kind=kind, before=before, limit=page.limit + 1)
-    shown, next_cursor = cut_page(rows, page.limit, lambda row: CURSOR.encode((row.created_at, row.id)))
-    return Page(items=[schemas.Job.model_validate(row) for row in shown], next_cursor=next_cursor)
+        shown, next_cursor = cut_page(rows, page.limit, lambda row: CURSOR.encode((row.created_at, row.id)))
+        return Page(items=service.views(session, shown), next_cursor=next_cursor)
 
 
 @router.get("/{job_id}")
 def get_job(job_id: str, database: DatabaseDep, _caller: OperatorDep) -> schemas.Job:
     """One job and how far it is."""
     with database.read() as session:
-        return schemas.Job.model_validate(service.get(session, job_id))
+        return service.views(session, [service.get(session, job_id)])[0]
 
 
 @router.post("/{job_id}/cancel")
 def cancel_job(job_id: str, database: DatabaseDep, caller: OperatorDep) -> schemas.Job:
     """Cancels a queued job at once and a running one within a second or so; 409 `job_finished` when it is over."""
     with database.write() as session:
-        return schemas.Job.model_validate(service.cancel(session, job_id, caller.actor))
+        return service.views(session, [service.cancel(session, job_id, caller.actor)])[0]

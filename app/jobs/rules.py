@@ -4,20 +4,33 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
 from app.db.tables import Job
 from app.db.types import new_id
-from app.errors import ProblemError, problem_for
+from app.errors import problem_for
+
+# What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
+# read-only standby. Whatever met one of these is tried again.
+DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 
 # A job that ended its worker this often is taken for the cause: a fourth worker would die as well.
 MAX_ATTEMPTS: Final = 3
 # How long a job may take to notice that its worker is ending. After that it is dropped, and started again elsewhere.
 GRACE_S: Final = 5.0
+# However long ROLLCALL_WORKER_TIMEOUT_S is, a worker says this often that it is alive.
+BEAT_AT_LEAST_EVERY_S: Final = 10.0
+# Hence one that is silent for this long is not, even where no other worker is left to bury it.
+SILENT_AFTER_S: Final = 60.0
 
 DIED_TOO_OFTEN = (
     f"The worker died {MAX_ATTEMPTS} times while it ran this job, so it is not tried again. "
     "The usual cause is too little memory; the server's log may say more."
 )
 TRIED_TOO_OFTEN = f"The database did not answer in {MAX_ATTEMPTS} attempts at this job, so it is not tried again."
+NO_NETWORKS = "The worker cannot load its networks; the log says why."
+NO_WORKER = "No worker is running: start one with `rollcall worker`, or set ROLLCALL_WORKERS."
 INTERNAL = "Something went wrong while this job ran. The server's log has the reason under the job's id."
 
 
@@ -50,20 +63,15 @@ def new_worker_id() -> str:
     return new_id("wrk")
 
 
-class JobError(Exception):
-    """Raised by a handler: the job has failed, and the message is a sentence for the person who asked for it."""
-
-
-def status_after_loss(job: Job) -> JobStatus:
-    """What a job becomes whose worker is gone."""
-    if job.requested_cancel:
-        return JobStatus.CANCELLED
-    return JobStatus.FAILED if job.attempts >= MAX_ATTEMPTS else JobStatus.QUEUED
+def message_of(job: Job, n_workers: int) -> str | None:
+    """What people are told about a job: one that waits for nobody must not look as if it were about to start."""
+    waits_for_nobody = job.status == JobStatus.QUEUED and n_workers == 0
+    return NO_WORKER if waits_for_nobody and job.message != NO_NETWORKS else job.message
 
 
 def told(error: BaseException) -> str | None:
     """What an error says to a person; None when it was not meant for one."""
-    if isinstance(error, JobError):
-        return str(error)
-    problem = problem_for(error) if isinstance(error, Exception) else ProblemError(500, "internal_error", "")
+    if not isinstance(error, Exception):
+        return None
+    problem = problem_for(error)
     return None if problem.code == "internal_error" else problem.detail

@@ -17,7 +17,7 @@ class Job(BaseModel):
     kind: str = Field(examples=["enroll_video"])
     status: Status
     progress: float = Field(ge=0, le=1, description="0 to 1; starts again at 0 when another worker takes the job over.")
-    message: str | None = Field(description="What the job was last doing.")
+    message: str | None = Field(description="What the job was last doing, or what it waits for.")
     result: dict[str, Any] | None = Field(description="When done; what is in it depends on the kind.")
     error: str | None = Field(description="When failed: why, for a person.")
     attempts: int = Field(

@@ -3,6 +3,7 @@
 Each function works in the caller's transaction.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,8 +12,8 @@ from app.audit.service import record
 from app.db.tables import Job
 from app.db.types import new_id, utc_now
 from app.errors import ProblemError
-from app.jobs import queries
-from app.jobs.rules import DIED_TOO_OFTEN, JobStatus, status_after_loss
+from app.jobs import queries, schemas
+from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, MAX_ATTEMPTS, JobStatus, message_of
 
 
 def enqueue(session: Session, kind: str, payload: dict[str, Any], by: str) -> Job:
@@ -41,25 +42,36 @@ def get(session: Session, job_id: str) -> Job:
     return _known(queries.job_by_id(session, job_id))
 
 
+def views(session: Session, jobs: Sequence[Job]) -> list[schemas.Job]:
+    """Jobs as the API shows them."""
+    n_workers = _n_workers_for(session, jobs)
+    return [schemas.Job.model_validate(job).model_copy(update={"message": message_of(job, n_workers)}) for job in jobs]
+
+
+def told_message(session: Session, job: Job) -> str | None:
+    """What people are told of how far the job is; a queued one says so when there is no worker to start it."""
+    return message_of(job, _n_workers_for(session, [job]))
+
+
 def cancel(session: Session, job_id: str, by: str) -> Job:
     """A queued job is cancelled at once, a running one when it next reports."""
     job = _known(queries.lock_job(session, job_id))
-    if JobStatus(job.status).is_final:
+    if not _cancel(session, job, by):
         raise ProblemError(409, "job_finished", f"This job is {job.status} already; there is nothing to cancel.")
-    if not job.requested_cancel:
-        record(session, by, "job.cancelled", job.id, {"kind": job.kind, "status": job.status})
-    job.requested_cancel = True
-    if job.status == JobStatus.QUEUED:
-        end(job, JobStatus.CANCELLED)
-    session.flush()
     return job
 
 
-def claim(session: Session, job_id: str, worker: str) -> Job | None:
-    """The job, running and this worker's; None when it is not there to be had."""
+def cancel_if_running(session: Session, job_id: str, by: str) -> bool:
+    """As `cancel`; False when the job is over already, or forgotten."""
+    job = queries.lock_job(session, job_id)
+    return job is not None and _cancel(session, job, by)
+
+
+def claim(session: Session, job_id: str, worker: str, kinds: Collection[str]) -> Job | None:
+    """The job, running and this worker's; None when it is not there to be had, or not of the worker's kinds."""
     queries.beat(session, worker)  # nobody may hold a job who is not known to be alive
     job = queries.lock_job(session, job_id)
-    if job is None or job.status != JobStatus.QUEUED:
+    if job is None or job.status != JobStatus.QUEUED or job.kind not in kinds:
         return None
     job.status, job.worker, job.started_at = JobStatus.RUNNING, worker, utc_now()
     job.attempts += 1
@@ -74,30 +86,68 @@ def end(job: Job, status: JobStatus, *, result: dict[str, Any] | None = None, er
     job.finished_at, job.worker = utc_now(), None
 
 
-def put_back(job: Job, *, counts: bool) -> None:
-    """Another worker shall have it; an attempt that ended for no fault of the job's does not count."""
-    job.status, job.worker = JobStatus.QUEUED, None
-    job.attempts -= 0 if counts else 1
+def put_back(job: Job) -> None:
+    """Another worker shall have it, and this attempt does not count: that it ended was no fault of the job's."""
+    job.attempts -= 1
+    _queue_again(job)
+
+
+def try_again(job: Job, error: str) -> None:
+    """As `put_back`, but the attempt counts: after the last one the job has failed, and `error` says why."""
+    if job.attempts >= MAX_ATTEMPTS and not job.requested_cancel:
+        end(job, JobStatus.FAILED, error=error)
+    else:
+        _queue_again(job)
 
 
 def give_up_all(session: Session, worker: str) -> None:
     """A worker that ends says goodbye, and whatever it still holds is free again."""
     queries.delete_worker(session, worker)  # workers before jobs, as everywhere, so that nobody waits in a circle
     for job in queries.lock_held_by(session, worker):
-        put_back(job, counts=False)
+        put_back(job)
+
+
+def let_go(session: Session, worker: str) -> list[Job]:
+    """Puts back what an idle worker holds; returns these jobs as they are now."""
+    held = queries.lock_held_by(session, worker)
+    for job in held:
+        try_again(job, INTERNAL)
+    session.flush()
+    return held
 
 
 def settle_lost(session: Session) -> list[Job]:
     """Sees to the running jobs whose worker is not alive; returns them as they are now."""
     lost = queries.lock_lost(session)
     for job in lost:
-        status = status_after_loss(job)
-        if status is JobStatus.QUEUED:
-            put_back(job, counts=True)
-        else:
-            end(job, status, error=DIED_TOO_OFTEN if status is JobStatus.FAILED else None)
+        try_again(job, DIED_TOO_OFTEN)
     session.flush()
     return lost
+
+
+def _cancel(session: Session, job: Job, by: str) -> bool:
+    """Whether there was anything left to cancel. The job is locked."""
+    if JobStatus(job.status).is_final:
+        return False
+    if not job.requested_cancel:
+        record(session, by, "job.cancelled", job.id, {"kind": job.kind, "status": job.status})
+    job.requested_cancel = True
+    if job.status == JobStatus.QUEUED:
+        end(job, JobStatus.CANCELLED)
+    session.flush()
+    return True
+
+
+def _queue_again(job: Job) -> None:
+    if job.requested_cancel:
+        end(job, JobStatus.CANCELLED)
+    else:
+        job.status, job.worker = JobStatus.QUEUED, None
+
+
+def _n_workers_for(session: Session, jobs: Sequence[Job]) -> int:
+    """Who is there to start the queued ones among these; nobody is looked for where none is queued."""
+    return queries.n_heard_workers(session) if any(job.status == JobStatus.QUEUED for job in jobs) else 0
 
 
 def _known(job: Job | None) -> Job:

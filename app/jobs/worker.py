@@ -17,7 +17,7 @@ from app.jobs.context import Equipment
 from app.jobs.dbos_queue import DbosQueue
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.handlers import Handlers
-from app.jobs.rules import GRACE_S
+from app.jobs.rules import BEAT_AT_LEAST_EVERY_S, GRACE_S
 from app.jobs.runner import JobRunner
 from app.settings import Settings
 
@@ -32,27 +32,31 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Runs jobs one at a time, says that it is alive, and sees to the jobs of workers that are not."""
+    """Runs jobs one at a time, says that it is alive, and sees to the jobs of workers that are not.
 
-    def __init__(self, settings: Settings, handlers: Handlers, worker_id: str) -> None:
+    `when_unfit` is called when it turns out that it cannot do any: then it shall be stopped.
+    """
+
+    def __init__(self, settings: Settings, handlers: Handlers, worker_id: str, when_unfit: Callable[[], None]) -> None:
         self._settings = settings
         self._id = worker_id
         # Two ends: from the first on no job is begun, until the second the heartbeat goes on.
         self._stopping, self._ended = Event(), Event()
         self._database = open_database(settings)
         self._equipment = Equipment(settings, self._database)
-        self._runner = JobRunner(worker_id, self._equipment, handlers, self._stopping)
+        self._runner = JobRunner(worker_id, self._equipment, handlers, self._stopping, when_unfit)
         self._queue = DbosQueue(database_url(settings), worker_id, self._runner.run)
-        self._dispatcher = Dispatcher(self._database, self._queue.hand_over)
+        self._dispatcher = Dispatcher(self._database, self._queue.hand_over, list(handlers))
         self._watch = janitor.Watch(self._database, settings.worker_timeout_s)
 
     def start(self) -> None:
         upgrade(self._database.engine)
         self._beat()
         self._queue.start()
-        beat_every_s = self._settings.worker_timeout_s / _BEATS_PER_TIMEOUT
+        beat_every_s = min(self._settings.worker_timeout_s / _BEATS_PER_TIMEOUT, BEAT_AT_LEAST_EVERY_S)
         self._repeat("job-heartbeat", self._beat, beat_every_s, self._ended)
         self._repeat("job-watch", self._watch.look, beat_every_s, self._stopping)
+        self._repeat("job-leftovers", self._runner.let_go, beat_every_s, self._stopping)
         self._repeat("job-dispatcher", self._dispatcher.look, _LOOK_EVERY_S, self._stopping)
         self._repeat("job-purge", self._purge, _PURGE_EVERY_S, self._stopping)
         log.info("jobs.worker_started", worker=self._id)
@@ -88,21 +92,23 @@ class Worker:
 
 
 def run_worker(settings: Settings, handlers: Handlers, worker_id: str, parent: BinaryIO | None = None) -> NoReturn:
-    """Be a worker until a signal says otherwise, or until `parent`, a pipe from whoever started us, is closed."""
+    """Be a worker until a signal says otherwise, or until `parent`, a pipe from whoever started us, is closed.
+
+    Exits with status 1 when it turns out to be unfit for jobs, so that whoever keeps workers starts another one later.
+    """
     # Filled by signal handlers, which may interrupt anything: of all ways to wake a thread only this one allows that.
-    asked_to_end: SimpleQueue[None] = SimpleQueue()
+    asked_to_end: SimpleQueue[int] = SimpleQueue()
 
     def end(*_: Any) -> None:
-        asked_to_end.put(None)
+        asked_to_end.put(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     if parent is not None:
         Thread(target=_end_with, args=(parent, end), name="parent-watch", daemon=True).start()
-    worker = Worker(settings, handlers, worker_id)
+    worker = Worker(settings, handlers, worker_id, when_unfit=lambda: asked_to_end.put(1))
     worker.start()
-    asked_to_end.get()
-    _leave(worker)
+    _leave(worker, asked_to_end.get())
 
 
 def _end_with(parent: BinaryIO, end: Callable[[], None]) -> None:
@@ -111,7 +117,7 @@ def _end_with(parent: BinaryIO, end: Callable[[], None]) -> None:
     end()
 
 
-def _leave(worker: Worker) -> NoReturn:
+def _leave(worker: Worker, status: int) -> NoReturn:
     try:
         worker.stop()
     except Exception:  # the others will find out by our silence
@@ -119,4 +125,4 @@ def _leave(worker: Worker) -> NoReturn:
     finally:
         logging.shutdown()
         # No orderly end of threads that may be deep in a network: whatever is cut off here is made to survive kill -9.
-        os._exit(0)
+        os._exit(status)

@@ -38,11 +38,15 @@ class PointInForce:
     def read(self) -> CurrentPoint:
         """One small query, unless something changed since the last call."""
         with self._database.read() as session:
-            version = queries.version(session)
-            with self._reading:
-                if self._known is None or self._known[0] != version:
-                    self._known = version, _current(session, self._model)
-                return self._known[1]
+            return self.read_in(session)
+
+    def read_in(self, session: Session) -> CurrentPoint:
+        """The same in a session that is open already."""
+        version = queries.version(session)
+        with self._reading:
+            if self._known is None or self._known[0] != version:
+                self._known = version, _current(session, self._model)
+            return self._known[1]
 
 
 def _current(session: Session, model: str) -> CurrentPoint:

@@ -14,7 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from app.auth.dependencies import OPERATOR, OperatorDep
 from app.db.engine import Database
 from app.db.tables import Person
-from app.enrolment.dependencies import SweeperDep
+from app.enrolment.dependencies import UploadsDep
+from app.enrolment.service import cancel_clips
 from app.errors import ProblemError
 from app.http.content_type import CSV, FORM, media_type, require_type
 from app.http.dependencies import DatabaseDep, GalleryChangedDep, SettingsDep
@@ -141,16 +142,18 @@ def update_person(
 def erase_person(
     person_id: str,
     database: DatabaseDep,
-    sweeper: SweeperDep,
+    uploads: UploadsDep,
     gallery_changed: GalleryChangedDep,
     caller: OperatorDep,
 ) -> schemas.ErasureReceipt:
     """Erases a person: embeddings, face crops, clips and name go at once, from every store and replica."""
     with database.write() as session:
+        clips = cancel_clips(session, person_id, caller)
         receipt = service.erase(session, person_id, caller)
-    sweeper.sweep()
-    database.scrub()
     gallery_changed()
+    database.scrub()
+    for clip in clips:
+        uploads.remove(clip)
     return receipt
 
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from errno import ENOSPC
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
@@ -48,6 +50,8 @@ CASES = [
     (ModelError("no such file"), 503, "model_unavailable"),
     (GalleryError("mixed backbones"), 500, "internal_error"),
     (OperationalError("SELECT", {}, Exception("down")), 503, "database_unavailable"),
+    (OperationalError("INSERT", {}, Exception("database or disk is full")), 507, "storage_full"),
+    (OSError(ENOSPC, "No space left on device"), 507, "storage_full"),
     (PoolTimeoutError("no connection"), 503, "database_unavailable"),
     (DataError("SELECT", {}, Exception("NUL")), 422, "fields_invalid"),
     (ClientDisconnect(), 400, "client_disconnected"),
@@ -150,3 +154,14 @@ def test_every_reference_in_openapi_leads_somewhere(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     references = {part.split('"')[0] for part in json.dumps(schema).split('"#/components/schemas/')[1:]}
     assert references <= set(schema["components"]["schemas"])
+
+
+def test_a_disk_that_is_full_while_a_form_is_read_is_not_the_callers_fault(app: FastAPI, client: TestClient) -> None:
+    def route() -> None:
+        try:
+            raise OSError(ENOSPC, "No space left on device")
+        except OSError as error:
+            raise HTTPException(400, "There was an error parsing the body") from error
+
+    app.add_api_route("/full", route)
+    assert is_problem(client.get("/full"), status=507, code="storage_full")

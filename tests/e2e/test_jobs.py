@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -13,11 +14,11 @@ import pytest
 from sqlalchemy import URL
 
 from app.db.engine import Database, make_engine
-from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, JobStatus
+from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, NO_WORKER, JobStatus
 from tests.app.jobs.factories import make_job
 from tests.app.jobs.handlers import PLACE
 from tests.app.jobs.worker_process import ROOT, is_alive, n_effects, pid_of, wait_for
-from tests.server import ROLLCALL, Server, environment
+from tests.server import ROLLCALL, Server, environment, running_server
 
 CANCELLED, DONE, FAILED, RUNNING = JobStatus.CANCELLED, JobStatus.DONE, JobStatus.FAILED, JobStatus.RUNNING
 
@@ -46,12 +47,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.kill()
 
 
-@pytest.fixture(scope="module")
-def database(server: Server) -> Iterator[Database]:
-    """The service's own, opened beside it: no request asks for the jobs of these tests."""
+@contextmanager
+def opened(server: Server) -> Iterator[Database]:
     database = Database(make_engine(URL.create("sqlite", database=str(server.database_path))))
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="module")
+def database(server: Server) -> Iterator[Database]:
+    """The service's own, opened beside it: no request asks for the jobs of these tests."""
+    with opened(server) as database:
+        yield database
 
 
 @pytest.fixture
@@ -94,6 +101,20 @@ def test_a_job_is_done_and_told(client: httpx.Client, database: Database, tmp_pa
     job = shown(client, job_id)
     assert (job["status"], job["progress"], job["result"]) == ("done", 1.0, {"n": 2, "attempt": 1})
     assert client.get("/v1/jobs").json()["items"][0]["id"] == job_id
+
+
+def test_a_service_without_workers_says_so_until_somebody_starts_one(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", ROLLCALL_WORKERS="0") as server, opened(server) as database:
+        job_id = make_job(database=database, kind="enroll_video", payload={"enrolment_id": "enr_none"})
+        with server.client(server.printed_keys[0]) as client:
+            assert client.get("/v1/system").json()["jobs"] == {"n_queued": 1, "n_running": 0, "n_workers": 0}
+            assert [shown(client, job_id)[name] for name in ("status", "message")] == ["queued", NO_WORKER]
+            with subprocess.Popen([ROLLCALL, "worker"], env=environment(server.data_dir)) as worker:
+                wait_for(database, job_id, DONE)
+                assert client.get("/v1/system").json()["jobs"] == {"n_queued": 0, "n_running": 0, "n_workers": 1}
+                worker.terminate()
+            assert worker.returncode == 0
+            assert client.get("/v1/system").json()["jobs"]["n_workers"] == 0
 
 
 def test_a_worker_carries_no_networks_before_a_job_needs_them(database: Database) -> None:

@@ -53,7 +53,7 @@ def test_a_head_that_turns_gives_templates_of_all_five_poses() -> None:
     assert choice.refused is None
     assert all(choice.coverage[pose] >= 2 for pose in POSES)
     assert len(choice.chosen) <= 12
-    assert choice.advice == ()
+    assert advise(choice.coverage) == ()
     assert_mentions_every_frame_once(choice, 60)
 
 
@@ -82,7 +82,7 @@ def test_the_sharpest_of_a_pose_is_chosen() -> None:
 def test_of_one_pose_the_view_that_is_furthest_from_those_chosen_is_taken_next() -> None:
     scores = {20: 0.95, 32: 0.94, 45: 0.8}
     frames = [[make_seen(person=ANA, look=yaw, yaw_deg=yaw, score=score)] for yaw, score in scores.items()]
-    assert [frame.index for frame in choose(frames, fps=1, max_templates=10).chosen] == [0, 2]
+    assert [frame.index for frame in choose(frames, fps=1, max_templates=2).chosen] == [0, 2]
 
 
 def test_of_a_face_that_keeps_still_three_moments_are_enrolled_and_the_other_frames_are_duplicates() -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml.clip import ClipChoice, choose_from_clip
+from ml.clip import ClipChoice, advise, choose_from_clip
 from ml.engine import FaceEngine
 from ml.enrolling import Photo, fuse
 from ml.tracking import TrackedClip, Tracker, pool_track
@@ -120,7 +120,7 @@ def test_the_man_who_looks_straight_ahead_is_asked_to_turn_his_head(looker: Look
     choice = looker.choose(seen)
     assert_enrols(choice, len(seen))
     assert not poses(choice) & {"left", "right"}
-    assert choice.advice[0].startswith("Turn your head slowly to the left")
+    assert advise(choice.coverage)[0].startswith("Turn your head slowly to the left")
     assert choice.others == ()
 
 

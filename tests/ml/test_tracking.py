@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from ml.enrolling import Photo
 from ml.tracking import TrackedClip, Tracker, is_near, mean_cosine, pool_track
 from ml.types import FloatArray, Reason, Sample
-from tests.ml.clips import ANA, BEA, BLURRED, BOUNDS, SIZE_WH, make_person, make_seen, make_stay, together, track
+from tests.ml.clips import (
+    ANA,
+    BEA,
+    BLURRED,
+    BOUNDS,
+    SIZE_WH,
+    make_look,
+    make_person,
+    make_seen,
+    make_stay,
+    together,
+    track,
+)
 from tests.ml.factories import make_embeddings, make_near
 
 N_PEOPLE = 4
@@ -252,8 +264,16 @@ def test_a_track_is_fused_from_its_best_clear_faces() -> None:
     probe = pool_track(only, n_best=3)
     assert (probe.n_faces, probe.best.index) == (3, 11)
     assert np.linalg.norm(probe.embedding) == pytest.approx(1)
-    best = sum(face.sample.quality.score * face.sample.embedding for face in only.faces if face.index in (9, 10, 11))
-    np.testing.assert_allclose(probe.embedding, best / np.linalg.norm(best), atol=1e-6)
+    best = np.mean([face.sample.embedding for face in only.faces if face.index in (9, 10, 11)], axis=0)
+    np.testing.assert_allclose(probe.embedding * probe.agreement, best, atol=1e-6)
+    assert 0.9 < probe.agreement < 1.0
+
+
+def test_the_score_of_a_fused_probe_is_the_mean_of_its_faces_scores() -> None:
+    (only,) = track(make_stay(person=ANA, n=6)).tracks
+    probe, template = pool_track(only), make_look(person=ANA, seed=50)
+    alone = [float(face.sample.embedding @ template) for face in only.faces]
+    assert probe.agreement * float(probe.embedding @ template) == pytest.approx(np.mean(alone), abs=1e-6)
 
 
 def test_a_track_without_a_clear_face_is_fused_all_the_same() -> None:

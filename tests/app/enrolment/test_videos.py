@@ -1,7 +1,10 @@
 """Enrolling clips through REST, on both databases, with the real networks; the job runs in this process."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -12,12 +15,17 @@ from starlette.testclient import TestClient
 from app.db.engine import Database
 from app.db.tables import AuditEntry, Enrolment, Job, Person, Template
 from app.enrolment.jobs import REFUSALS
+from app.enrolment.sweeper import UploadSweeper
+from app.enrolment.uploads import Uploads
 from app.inference.local import LocalInference
 from app.jobs.context import Equipment
 from app.jobs.handlers import built_in
 from app.jobs.runner import JobRunner
+from ml.image import decode_image
 from ml.types import Reason
 from tests.app import clips, photos
+from tests.app.factories import make_template
+from tests.ml.factories import make_near
 
 Headers = dict[str, str]
 
@@ -31,11 +39,20 @@ class Worker:
         self._equipment.__dict__["inference"] = inference
 
     def work(self) -> None:
-        runner = JobRunner("wrk_test", self._equipment, built_in(), Event())
+        for job_id in self.waiting():
+            self.run(job_id)
+
+    def work_side_by_side(self) -> None:
+        """As if each job had a worker of its own."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.run, self.waiting()))
+
+    def waiting(self) -> list[str]:
         with self.database.read() as session:
-            waiting = [job.id for job in session.query(Job).order_by(Job.created_at) if job.status == "queued"]
-        for job_id in waiting:
-            runner.run(job_id)
+            return [job.id for job in session.query(Job).order_by(Job.created_at) if job.status == "queued"]
+
+    def run(self, job_id: str) -> None:
+        JobRunner(f"wrk_{job_id}", self._equipment, built_in(), Event()).run(job_id)
 
     def close(self) -> None:
         if "gallery" in self._equipment.__dict__:
@@ -43,7 +60,7 @@ class Worker:
 
 
 @pytest.fixture
-def worker(app: FastAPI, client: TestClient, inference: LocalInference) -> Any:
+def worker(app: FastAPI, client: TestClient, inference: LocalInference) -> Iterator[Worker]:
     worker = Worker(app, inference)
     yield worker
     worker.close()
@@ -190,7 +207,7 @@ def test_a_cancelled_job_leaves_no_template_and_no_clip(
     client.post(f"/v1/jobs/{queued['job_id']}/cancel", headers=operator)
     worker.work()
     cancelled = client.get(f"/v1/enrolments/{queued['id']}", headers=operator).json()
-    assert (cancelled["status"], cancelled["error"]) == ("failed", "This enrolment was cancelled.")
+    assert (cancelled["status"], cancelled["error"]) == ("failed", "cancelled: This enrolment was cancelled.")
     assert cancelled["templates"] == []
     app.state.sweeper.sweep()
     assert uploads(app) == []
@@ -278,3 +295,116 @@ def test_a_clip_without_consent_is_refused_before_it_is_kept(
     answer = send(client, operator, "E1", clips.eileen(tmp_path / "e.mp4"), consent="false")
     assert (answer.status_code, answer.json()["code"]) == (409, "consent_missing")
     assert uploads(app) == []
+
+
+def test_what_came_between_the_upload_and_its_job_counts(
+    client: TestClient, operator: Headers, worker: Worker, tmp_path: Path
+) -> None:
+    changes = {"person_inactive": {"active": False}, "consent_missing": {"consent": None}}
+    for code, change in changes.items():
+        queued = send(client, operator, code, clips.eileen(tmp_path / f"{code}.mp4")).json()
+        client.patch(f"/v1/people/{queued['person']['id']}", json=change, headers=operator)
+        worker.work()
+        refused = client.get(f"/v1/enrolments/{queued['id']}", headers=operator).json()
+        assert (refused["status"], refused["error"].partition(": ")[0]) == ("failed", code)
+        assert refused["templates"] == []
+
+
+def test_two_people_are_never_enrolled_as_one_by_two_workers(
+    client: TestClient, operator: Headers, worker: Worker, tmp_path: Path
+) -> None:
+    films = clips.eileen(tmp_path / "e.mp4"), clips.grace(tmp_path / "g.mp4")
+    places = [send(client, operator, "X1", film).headers["Location"] for film in films]
+    worker.work_side_by_side()
+    ended = [client.get(place, headers=operator).json() for place in places]
+    assert sorted(enrolment["status"] for enrolment in ended) == ["done", "failed"]
+    assert [enrolment["error"] for enrolment in ended if enrolment["error"]][0].startswith("identity_conflict")
+
+
+def test_the_same_clip_sent_twice_at_once_gives_its_templates_once(
+    client: TestClient, operator: Headers, worker: Worker, tmp_path: Path
+) -> None:
+    clip = clips.eileen(tmp_path / "e.mp4")
+    places = [send(client, operator, "E1", clip).headers["Location"] for _ in range(2)]
+    worker.work_side_by_side()
+    ended = [client.get(place, headers=operator).json() for place in places]
+    assert sorted(enrolment["status"] for enrolment in ended) == ["done", "failed"]
+    assert ended[0]["person"]["n_templates"] == max(len(enrolment["templates"]) for enrolment in ended)
+
+
+def test_who_has_all_templates_that_are_kept_is_refused_at_once(
+    client: TestClient, operator: Headers, worker: Worker, app: FastAPI, tmp_path: Path
+) -> None:
+    app.state.settings.templates_per_person_max = 3
+    clip = clips.eileen(tmp_path / "e.mp4")
+    assert len(enrolled(client, operator, worker, "E1", clip)["templates"]) == 3
+    again = send(client, operator, "E1", clip)
+    assert (again.status_code, again.json()["code"]) == (409, "too_many_templates")
+
+
+def test_clips_are_kept_where_that_is_wished_until_their_enrolment_is_deleted(
+    client: TestClient, operator: Headers, app: FastAPI, worker: Worker, tmp_path: Path
+) -> None:
+    app.state.settings.keep_uploads = True
+    done = enrolled(client, operator, worker, "E1", clips.eileen(tmp_path / "e.mp4"))
+    keeper = UploadSweeper(app.state.database, app.state.uploads, keep_uploads=True)
+    assert (keeper.sweep(), uploads(app)) == (0, [done["id"]])
+    client.delete(f"/v1/enrolments/{done['id']}", headers=operator)
+    assert uploads(app) == []
+
+
+class SlowFile(BytesIO):
+    """Gives its first bytes, and the rest when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(bytes(3_000_000))
+        self.began, self.go_on = Event(), Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            self.began.set()
+            assert self.go_on.wait(20)
+        return super().read(size)
+
+
+def test_a_clip_on_its_way_is_not_swept(tmp_path: Path) -> None:
+    folder, slow = Uploads(tmp_path / "uploads"), SlowFile()
+    seen: list[int] = []
+
+    def save() -> None:
+        with folder.saved("enr_1", slow) as path:
+            seen.append(folder.sweep(lambda _: ()))
+            seen.append(path.stat().st_size)
+
+    saving = Thread(target=save)
+    saving.start()
+    assert slow.began.wait(20)
+    assert folder.sweep(lambda _: ()) == 0
+    slow.go_on.set()
+    saving.join()
+    assert seen == [0, 3_000_000]
+    assert folder.sweep(lambda _: ()) == 1  # now that nobody holds it
+
+
+def test_advice_is_about_all_templates_of_a_person(
+    client: TestClient,
+    operator: Headers,
+    worker: Worker,
+    database: Database,
+    inference: LocalInference,
+    tmp_path: Path,
+) -> None:
+    [[sample]] = inference.analyze([decode_image(photos.eileen())]).samples
+    queued = send(client, operator, "E1", clips.eileen(tmp_path / "e.mp4")).json()
+    with database.write() as session:  # she has looked around before, on other days
+        person = session.get(Person, queued["person"]["id"])
+        for seed, (yaw_deg, pitch_deg) in enumerate(((0.0, 0.0), (-30.0, 0.0), (30.0, 0.0), (0.0, 25.0))):
+            other_day = make_near(embedding=sample.embedding, cosine=0.96, seed=seed)
+            make_template(
+                session=session, person=person, embedding=other_day.tobytes(), yaw_deg=yaw_deg, pitch_deg=pitch_deg
+            )
+    worker.work()
+    ended = client.get(f"/v1/enrolments/{queued['id']}", headers=operator).json()
+    assert ended["status"] == "done", ended
+    told = [warning for warning in ended["warnings"] if warning.startswith("coverage: ")]
+    assert len(told) == sum(n == 0 for n in ended["coverage"].values()) <= 1

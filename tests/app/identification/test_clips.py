@@ -1,5 +1,6 @@
 """Identifying everybody in a clip through REST, on both databases, with the real networks."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from app.db.engine import Database
 from app.db.tables import DecisionRow
 from tests.app import clips, photos
 from tests.app.enrolment.test_enroll import enroll
+from tests.ml.videos import box
 
 Headers = dict[str, str]
 
@@ -108,6 +110,24 @@ def test_a_file_that_is_no_clip_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_clip_leaves_no_file_behind(client: TestClient, camera: Headers, app: FastAPI, tmp_path: Path) -> None:
-    identify(client, camera, clips.eileen(tmp_path / "e.mp4", n=6))
-    assert not app.state.settings.uploads_path.exists()
+def test_a_clip_leaves_no_file_behind(
+    client: TestClient, camera: Headers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spool))
+    clip = clips.eileen(tmp_path / "e.mp4", n=6)
+    clip.write_bytes(clip.read_bytes() + box(b"free", bytes(2_000_000)))  # more than is spooled in memory
+    identify(client, camera, clip)
+    assert list(spool.iterdir()) == []
+
+
+def test_only_a_few_clips_are_looked_at_at_a_time(
+    client: TestClient, camera: Headers, app: FastAPI, tmp_path: Path
+) -> None:
+    clip = clips.eileen(tmp_path / "e.mp4", n=4)
+    with app.state.clip_slots.one(), app.state.clip_slots.one():
+        answer = client.post("/v1/identify/video", files={"video": clip.read_bytes()}, headers=camera)
+        assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
+        assert int(answer.headers["Retry-After"]) > 0
+    identify(client, camera, clip)

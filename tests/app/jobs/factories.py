@@ -1,10 +1,13 @@
 """Makes jobs in any state. Every argument is a keyword."""
 
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
+from sqlalchemy import update
+
 from app.db.engine import Database
-from app.db.tables import Job
+from app.db.tables import Job, JobWorker
 from app.jobs import queries, service
 from app.jobs.context import Equipment
 from app.jobs.handlers import Handler
@@ -14,6 +17,7 @@ from app.settings import Settings
 
 BY = "key:test"
 WORKER = "wrk_test"
+KINDS = frozenset({"test"})
 
 
 def make_job(*, database: Database, kind: str = "test", payload: dict[str, Any] | None = None) -> str:
@@ -22,14 +26,37 @@ def make_job(*, database: Database, kind: str = "test", payload: dict[str, Any] 
         return service.enqueue(session, kind, payload or {}, BY).id
 
 
-def make_running(*, database: Database, attempts: int = 1, worker: str = WORKER, kind: str = "test") -> str:
+def make_running(
+    *,
+    database: Database,
+    attempts: int = 1,
+    worker: str = WORKER,
+    kind: str = "test",
+    payload: dict[str, Any] | None = None,
+) -> str:
     """A job that a live worker is doing for the nth time."""
-    job_id = make_job(database=database, kind=kind)
+    job_id = make_job(database=database, kind=kind, payload=payload)
     with database.write() as session:
-        job = service.claim(session, job_id, worker)
+        job = service.claim(session, job_id, worker, {kind})
         assert job is not None
         job.attempts = attempts
     return job_id
+
+
+def make_cancelling(*, database: Database) -> str:
+    """A running job that somebody has cancelled, and that has not noticed yet."""
+    job_id = make_running(database=database)
+    with database.write() as session:
+        service.cancel(session, job_id, BY)
+    return job_id
+
+
+def make_worker(*, database: Database, worker: str = WORKER, silent_for_s: float = 0.0) -> None:
+    """A worker that was last heard of that long ago."""
+    with database.write() as session:
+        queries.beat(session, worker)
+        heard_at = queries.clock(session) - timedelta(seconds=silent_for_s)
+        session.execute(update(JobWorker).where(JobWorker.id == worker).values(beat_at=heard_at))
 
 
 def make_finished(*, database: Database, status: JobStatus = JobStatus.DONE, result: Any = None) -> str:
@@ -40,9 +67,15 @@ def make_finished(*, database: Database, status: JobStatus = JobStatus.DONE, res
 
 
 def make_runner(
-    *, database: Database, handler: Handler, worker: str = WORKER, kind: str = "test", stopping: Event | None = None
+    *,
+    database: Database,
+    handler: Handler,
+    worker: str = WORKER,
+    kind: str = "test",
+    stopping: Event | None = None,
+    equipment: Equipment | None = None,
 ) -> JobRunner:
-    return JobRunner(worker, Equipment(Settings(), database), {kind: handler}, stopping or Event())
+    return JobRunner(worker, equipment or Equipment(Settings(), database), {kind: handler}, stopping or Event())
 
 
 def read_job(*, database: Database, job_id: str, session: Any = None) -> Job:

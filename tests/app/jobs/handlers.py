@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from app.audit.service import record
 from app.db.tables import AuditEntry
+from app.errors import ProblemError
 from app.jobs.context import JobContext
 from app.jobs.handlers import Handlers
-from app.jobs.rules import JobError
 
 PLACE = "tests.app.jobs.handlers:handlers"
 EFFECT = "test.effect"
@@ -24,6 +24,7 @@ def handlers() -> Handlers:
         "count": count,
         "deaf": deaf,
         "die": die,
+        "equip": equip,
         "look_around": look_around,
         "refuse": refuse,
         "stumble": stumble,
@@ -64,13 +65,18 @@ def die(_context: JobContext) -> dict[str, Any]:
     return {}
 
 
+def equip(context: JobContext) -> dict[str, Any]:
+    """Needs the networks."""
+    return {"dim": context.equipment.inference.card.dim}
+
+
 def look_around(_context: JobContext) -> dict[str, Any]:
     """What has been imported by a worker that had nothing heavy to do."""
     return {"modules": sorted({"torch", "faiss", "dbos"} & set(sys.modules))}
 
 
 def refuse(_context: JobContext) -> dict[str, Any]:
-    raise JobError("The clip shows nobody.")
+    raise ProblemError(422, "no_face", "The clip shows nobody.")
 
 
 def stumble(_context: JobContext) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from collections.abc import Collection, Sequence
 from app.db.engine import Database
 from app.jobs import service
 from app.jobs.dispatcher import Dispatcher
-from tests.app.jobs.factories import BY, WORKER, make_job, make_running
+from tests.app.jobs.factories import BY, KINDS, WORKER, make_job, make_running
 
 
 class Recorder:
@@ -18,7 +18,7 @@ class Recorder:
 
 def test_every_queued_job_is_handed_over_once_oldest_first(database: Database) -> None:
     recorder = Recorder()
-    looking = Dispatcher(database, recorder)
+    looking = Dispatcher(database, recorder, KINDS)
     looking.look()
     make_running(database=database)
     first, second = make_job(database=database), make_job(database=database)
@@ -31,11 +31,11 @@ def test_every_queued_job_is_handed_over_once_oldest_first(database: Database) -
 
 def test_a_job_that_was_put_back_is_handed_over_again(database: Database) -> None:
     recorder = Recorder()
-    looking = Dispatcher(database, recorder)
+    looking = Dispatcher(database, recorder, KINDS)
     job_id = make_job(database=database)
     looking.look()
     with database.write() as session:
-        service.claim(session, job_id, WORKER)
+        service.claim(session, job_id, WORKER, KINDS)
     looking.look()
     with database.write() as session:
         service.give_up_all(session, WORKER)
@@ -47,13 +47,13 @@ def test_a_new_worker_hands_over_what_others_should_have(database: Database) -> 
     job_id = make_job(database=database)
     for _ in range(2):
         recorder = Recorder()
-        Dispatcher(database, recorder).look()
+        Dispatcher(database, recorder, KINDS).look()
         assert [job_ids for job_ids, _ in recorder.calls] == [[job_id]]
 
 
 def test_all_are_compared_now_and_then(database: Database) -> None:
     recorder = Recorder()
-    looking = Dispatcher(database, recorder, compare_every_s=0.0)
+    looking = Dispatcher(database, recorder, KINDS, compare_every_s=0.0)
     job_id = make_job(database=database)
     for _ in range(3):
         looking.look()
@@ -65,5 +65,15 @@ def test_cancelled_jobs_are_not_handed_over(database: Database) -> None:
     job_id = make_job(database=database)
     with database.write() as session:
         service.cancel(session, job_id, BY)
-    Dispatcher(database, recorder).look()
+    Dispatcher(database, recorder, KINDS).look()
     assert recorder.calls == []
+
+
+def test_jobs_of_kinds_that_only_others_know_do_not_keep_back_the_known_ones(database: Database) -> None:
+    recorder = Recorder()
+    with database.write() as session:
+        for _ in range(150):  # more than are handed over at a time
+            service.enqueue(session, "alchemy", {}, BY)
+    job_id = make_job(database=database)
+    Dispatcher(database, recorder, KINDS).look()
+    assert [job_ids for job_ids, _ in recorder.calls] == [[job_id]]

@@ -4,8 +4,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.db.engine import Database
-from app.jobs.rules import JobStatus
-from tests.app.jobs.factories import BY, make_finished, make_job, make_running
+from app.jobs.rules import NO_WORKER, JobStatus
+from tests.app.jobs.factories import BY, make_finished, make_job, make_running, make_worker
 
 
 def get(client: TestClient, headers: dict[str, str], **params: Any) -> Any:
@@ -20,12 +20,12 @@ def test_a_job_is_told_in_full_but_not_what_it_was_given(
     job_id = make_job(database=database, kind="count", payload={"n": 3})
     job = client.get(f"/v1/jobs/{job_id}", headers=operator).json()
     assert job.pop("created_at").endswith("Z")
+    assert job.pop("message").startswith("No worker is running")
     assert job == {
         "id": job_id,
         "kind": "count",
         "status": "queued",
         "progress": 0.0,
-        "message": None,
         "result": None,
         "error": None,
         "attempts": 0,
@@ -34,6 +34,19 @@ def test_a_job_is_told_in_full_but_not_what_it_was_given(
         "started_at": None,
         "finished_at": None,
     }
+
+
+def test_a_queued_job_says_that_nobody_is_there_to_do_it(
+    client: TestClient, database: Database, operator: dict[str, str]
+) -> None:
+    job_id = make_job(database=database)
+    for is_there in (False, True):
+        if is_there:
+            make_worker(database=database)
+        one = client.get(f"/v1/jobs/{job_id}", headers=operator).json()
+        assert [job["message"] for job in (one, *get(client, operator)["items"])] == 2 * [
+            None if is_there else NO_WORKER
+        ]
 
 
 def test_a_finished_job_has_its_result(client: TestClient, database: Database, operator: dict[str, str]) -> None:

@@ -1,23 +1,28 @@
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event
+from pathlib import Path
+from threading import Event, Thread
 from time import sleep
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import URL, select
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from app.audit.service import record
-from app.db.engine import Database
+from app.db.engine import Database, make_engine
 from app.db.tables import AuditEntry, Job
 from app.errors import ProblemError
+from app.gallery.queries import claim_model
+from app.inference.local import LocalInference
 from app.jobs import queries, service
-from app.jobs.context import JobContext, JobInterrupted, JobStop
-from app.jobs.rules import INTERNAL, MAX_ATTEMPTS, TRIED_TOO_OFTEN, JobError
-from ml.errors import ImageError
-from tests.app.jobs.factories import BY, WORKER, kill_worker, make_job, make_runner, make_running, read_job
+from app.jobs.context import Equipment, JobContext, JobInterrupted, JobStop
+from app.jobs.rules import INTERNAL, MAX_ATTEMPTS, NO_NETWORKS, TRIED_TOO_OFTEN
+from app.settings import Settings
+from ml.errors import ImageError, ModelError
+from tests.app.jobs.factories import BY, KINDS, WORKER, kill_worker, make_job, make_runner, make_running, read_job
 
 Result = dict[str, Any]
 
@@ -87,7 +92,6 @@ def test_frequent_reports_are_not_all_written_and_none_is_out_of_range(database:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (JobError("The clip shows nobody."), "The clip shows nobody."),
         (ProblemError(409, "duplicate_person", "This is somebody else."), "This is somebody else."),
         (ImageError("image_invalid", "This is no picture."), "This is no picture."),
         (RuntimeError("a secret of the server"), INTERNAL),
@@ -110,11 +114,13 @@ def test_a_result_that_cannot_be_stored_is_our_failure(database: Database, resul
     assert (job.status, job.error) == ("failed", INTERNAL)
 
 
-def test_a_kind_that_there_is_not_has_failed(database: Database) -> None:
+def test_a_kind_that_only_a_newer_worker_knows_waits_for_it(database: Database) -> None:
     job_id = make_job(database=database, kind="alchemy")
     make_runner(database=database, handler=lambda _context: {}).run(job_id)
     job = read_job(database=database, job_id=job_id)
-    assert job.status == "failed" and job.error is not None and "'alchemy'" in job.error
+    assert (job.status, job.attempts, job.error) == ("queued", 0, None)
+    make_runner(database=database, handler=lambda _context: {}, kind="alchemy", worker="wrk_newer").run(job_id)
+    assert read_job(database=database, job_id=job_id).status == "done"
 
 
 def test_a_job_runs_once_however_often_it_is_started(database: Database) -> None:
@@ -138,14 +144,6 @@ def test_a_cancelled_job_ends_at_its_next_report(database: Database) -> None:
 
     job = run(database, handler)
     assert (job.status, job.result, job.error, job.progress) == ("cancelled", None, None, 0.5)
-
-
-def test_a_handler_may_ask_whether_it_is_cancelled_and_then_is_not_done(database: Database) -> None:
-    def handler(context: JobContext) -> Result:
-        cancel(database, context.job_id)
-        return {"cancelled": context.is_cancelled}
-
-    assert run(database, handler).status == "cancelled"
 
 
 def test_a_cancelled_job_writes_nothing_any_more(database: Database) -> None:
@@ -172,6 +170,21 @@ def test_a_worker_that_ends_gives_its_job_back_and_that_does_not_count(database:
     assert (job.status, job.attempts, job.worker) == ("queued", 0, None)
     runner.run(job_id)  # and it begins nothing new
     assert read_job(database=database, job_id=job_id).status == "queued"
+
+
+def test_a_cancelled_job_whose_worker_ends_is_not_begun_again(database: Database) -> None:
+    stopping = Event()
+
+    def handler(context: JobContext) -> Result:
+        cancel(database, context.job_id)
+        stopping.set()
+        context.report(0.5)
+        return {}
+
+    job_id = make_job(database=database)
+    make_runner(database=database, handler=handler, stopping=stopping).run(job_id)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.worker) == ("cancelled", None) and job.finished_at is not None
 
 
 def test_what_is_ready_is_still_written_while_the_worker_ends(database: Database) -> None:
@@ -213,7 +226,7 @@ def test_a_slow_worker_that_lost_its_job_does_not_end_it(database: Database) -> 
         kill_worker(database=database)
         with database.write() as session:
             service.settle_lost(session)
-            service.claim(session, _context.job_id, "wrk_2")
+            service.claim(session, _context.job_id, "wrk_2", KINDS)
         return {"from": "the slow one"}
 
     job = run(database, slow)
@@ -259,3 +272,180 @@ def test_a_running_job_of_another_worker_is_left_alone(database: Database) -> No
     assert read_job(database=database, job_id=job_id).worker == "wrk_other"
     with database.read() as session:
         assert WORKER in queries.live_workers(session)
+
+
+def test_what_a_worker_holds_but_does_not_do_is_put_back(database: Database) -> None:
+    """The answer to its claim was lost, say."""
+    job_id = make_running(database=database)
+    runner = make_runner(database=database, handler=lambda _context: {})
+    runner.let_go()
+    assert read_job(database=database, job_id=job_id).status == "queued"
+    runner.run(job_id)
+    assert read_job(database=database, job_id=job_id).attempts == 2
+
+
+def test_what_a_worker_does_is_not_taken_from_it(database: Database) -> None:
+    def handler(_context: JobContext) -> Result:
+        runner.let_go()
+        return {}
+
+    job_id = make_job(database=database)
+    runner = make_runner(database=database, handler=handler)
+    runner.run(job_id)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.attempts) == ("done", 1)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)  # SQLite takes any text
+def test_an_outcome_that_can_never_be_written_ends_the_job_after_a_few_attempts(database: Database) -> None:
+    def handler(context: JobContext) -> Result:
+        with suppress(Exception):
+            context.report(0.5, "\x00")
+        return {}
+
+    job_id = make_job(database=database)
+    runner = make_runner(database=database, handler=handler)
+    for _ in range(MAX_ATTEMPTS):
+        with capture_logs() as logs:
+            runner.run(job_id)
+        assert [line["job_id"] for line in logs if line["event"] == "jobs.not_written"] == [job_id]
+        assert read_job(database=database, job_id=job_id).status == "running"
+        runner.let_go()
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.error) == ("failed", INTERNAL)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_the_outcome_waits_for_a_database_that_has_become_a_read_only_standby(
+    database: Database, postgres_server: psycopg.Connection
+) -> None:
+    name = str(database.engine.url.database)
+
+    def fail_over(_context: JobContext) -> Result:
+        make_read_only(postgres_server, name, True)
+        return {"n": 1}
+
+    job_id = make_job(database=database)
+    runner = make_runner(database=database, handler=fail_over)
+    doing = Thread(target=runner.run, args=(job_id,), daemon=True)
+    with capture_logs() as logs:
+        doing.start()
+        while "jobs.outcome_waits_for_database" not in [line["event"] for line in logs]:
+            assert doing.is_alive(), "the outcome was given up"
+            sleep(0.02)
+        make_read_only(postgres_server, name, False)
+        doing.join()
+    assert read_job(database=database, job_id=job_id).result == {"n": 1}
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_report_may_fail_while_the_database_is_read_only(
+    database: Database, postgres_server: psycopg.Connection
+) -> None:
+    name = str(database.engine.url.database)
+
+    def handler(context: JobContext) -> Result:
+        make_read_only(postgres_server, name, True)
+        context.report(0.5)
+        make_read_only(postgres_server, name, False)
+        return {}
+
+    assert run(database, handler).status == "done"
+
+
+def make_read_only(server: psycopg.Connection, name: str, is_read_only: bool) -> None:
+    """As clients see a failover to a standby, and its promotion: connections end, and new ones differ."""
+    value = "on" if is_read_only else "off"
+    server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+    server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+def need_inference(context: JobContext) -> Result:
+    return {"dim": context.equipment.inference.card.dim}
+
+
+def test_a_worker_without_its_network_gives_the_job_back_and_begins_no_other(
+    database: Database, tmp_path: Path
+) -> None:
+    first, second = make_job(database=database), make_job(database=database)
+    equipment = Equipment(Settings(backbone="facenet-vggface2", models_dir=tmp_path), database)
+    runner = make_runner(database=database, handler=need_inference, equipment=equipment)
+    with capture_logs() as logs:
+        for job_id in (first, second, first):
+            runner.run(job_id)
+    for job_id, message in ((first, NO_NETWORKS), (second, None)):
+        job = read_job(database=database, job_id=job_id)
+        assert (job.status, job.attempts, job.error, job.message) == ("queued", 0, None, message)
+    (said,) = [line for line in logs if line["event"] == "jobs.worker_unfit"]
+    assert "facenet-vggface2" in said["reason"]
+
+
+def test_a_cancelled_job_does_not_wait_for_a_worker_with_networks(database: Database, tmp_path: Path) -> None:
+    def handler(context: JobContext) -> Result:
+        cancel(database, context.job_id)
+        return need_inference(context)
+
+    job_id = make_job(database=database)
+    equipment = Equipment(Settings(backbone="facenet-vggface2", models_dir=tmp_path), database)
+    make_runner(database=database, handler=handler, equipment=equipment).run(job_id)
+    assert read_job(database=database, job_id=job_id).status == "cancelled"
+
+
+def equipped(database: Database, inference: LocalInference) -> Equipment:
+    """As after a first job: the networks are there."""
+    equipment = Equipment(Settings(), database)
+    vars(equipment)["inference"] = inference
+    return equipment
+
+
+def test_a_worker_of_another_backbone_than_the_stored_gallery_fails_no_job(
+    database: Database, inference: LocalInference
+) -> None:
+    with database.write() as session:
+        claim_model(session, "another/1")
+    job_id, stopping = make_job(database=database), Event()
+    equipment = equipped(database, inference)
+    make_runner(
+        database=database,
+        handler=lambda context: {"model": context.equipment.gallery.model},
+        equipment=equipment,
+        stopping=stopping,
+    ).run(job_id)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.attempts, job.message) == ("queued", 0, NO_NETWORKS)
+    assert stopping.is_set()
+
+
+def test_a_gallery_that_was_tied_to_another_backbone_meanwhile_ends_the_worker_not_the_job(
+    database: Database, inference: LocalInference
+) -> None:
+    def overtaken(context: JobContext) -> Result:
+        with database.write() as session:
+            claim_model(session, "another/1")
+        with context.write() as session:
+            claim_model(session, context.equipment.inference.info.model)
+        return {}
+
+    job_id, stopping = make_job(database=database), Event()
+    equipment = equipped(database, inference)
+    make_runner(database=database, handler=overtaken, equipment=equipment, stopping=stopping).run(job_id)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.attempts, job.message) == ("queued", 1, NO_NETWORKS)
+    assert stopping.is_set()
+
+
+def test_a_job_that_the_networks_fail_at_again_and_again_has_failed(database: Database) -> None:
+    damaged = "the network returned a zero embedding"
+    job_id = make_job(database=database)
+    for _ in range(MAX_ATTEMPTS):
+        make_runner(database=database, handler=raiser(ModelError(damaged))).run(job_id)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.error) == ("failed", damaged)
+
+
+def test_a_database_that_is_away_while_the_gallery_is_loaded_is_no_fault_of_the_worker(
+    inference: LocalInference,
+) -> None:
+    nowhere = Database(make_engine(URL.create("postgresql+psycopg", host="127.0.0.1", port=9, database="none")))
+    with pytest.raises(OperationalError):
+        _ = equipped(nowhere, inference).gallery

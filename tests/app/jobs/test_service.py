@@ -5,8 +5,28 @@ from app.db.engine import Database
 from app.db.tables import AuditEntry, Job
 from app.errors import ProblemError
 from app.jobs import queries, service
-from app.jobs.rules import DIED_TOO_OFTEN, MAX_ATTEMPTS, Claim, JobStatus
-from tests.app.jobs.factories import BY, WORKER, kill_worker, make_finished, make_job, make_running, read_job
+from app.jobs.rules import (
+    DIED_TOO_OFTEN,
+    INTERNAL,
+    MAX_ATTEMPTS,
+    NO_NETWORKS,
+    NO_WORKER,
+    SILENT_AFTER_S,
+    Claim,
+    JobStatus,
+)
+from tests.app.jobs.factories import (
+    BY,
+    KINDS,
+    WORKER,
+    kill_worker,
+    make_cancelling,
+    make_finished,
+    make_job,
+    make_running,
+    make_worker,
+    read_job,
+)
 
 
 def test_a_job_exists_only_if_its_callers_transaction_commits(database: Database) -> None:
@@ -28,16 +48,16 @@ def test_a_queued_job_knows_its_task_and_who_asked(database: Database) -> None:
 def test_only_one_worker_gets_a_job(database: Database) -> None:
     job_id = make_job(database=database)
     with database.write() as session:
-        first = service.claim(session, job_id, "wrk_1")
+        first = service.claim(session, job_id, "wrk_1", KINDS)
     with database.write() as session:
-        second = service.claim(session, job_id, "wrk_2")
+        second = service.claim(session, job_id, "wrk_2", KINDS)
     assert first is not None and (first.status, first.worker, first.attempts) == ("running", "wrk_1", 1)
     assert second is None
 
 
 def test_claiming_says_that_the_worker_is_alive(database: Database) -> None:
     with database.write() as session:
-        assert service.claim(session, "job_none", "wrk_1") is None
+        assert service.claim(session, "job_none", "wrk_1", KINDS) is None
         assert queries.live_workers(session) == {"wrk_1"}
 
 
@@ -50,7 +70,7 @@ def test_a_claim_ends_with_the_attempt(database: Database) -> None:
         service.settle_lost(session)
     with database.write() as session:
         assert queries.lock_claimed(session, claim) is None
-        again = service.claim(session, job_id, WORKER)  # even by the same worker it is another attempt
+        again = service.claim(session, job_id, WORKER, KINDS)  # even by the same worker it is another attempt
         assert again is not None and again.attempts == 2
         assert queries.lock_claimed(session, claim) is None
 
@@ -62,7 +82,7 @@ def test_a_queued_job_is_cancelled_at_once(database: Database) -> None:
     job = read_job(database=database, job_id=job_id)
     assert job.status == "cancelled" and job.finished_at is not None
     with database.write() as session:
-        assert service.claim(session, job_id, WORKER) is None
+        assert service.claim(session, job_id, WORKER, KINDS) is None
 
 
 def test_a_running_job_is_asked_to_end_and_that_is_noted_once(database: Database) -> None:
@@ -116,13 +136,19 @@ def test_a_job_whose_worker_died_too_often_has_failed(database: Database) -> Non
 
 
 def test_a_job_that_was_to_be_cancelled_when_its_worker_died_is_cancelled(database: Database) -> None:
-    job_id = make_running(database=database)
-    with database.write() as session:
-        service.cancel(session, job_id, BY)
+    job_id = make_cancelling(database=database)
     kill_worker(database=database)
     with database.write() as session:
         service.settle_lost(session)
     assert read_job(database=database, job_id=job_id).status == "cancelled"
+
+
+def test_a_job_that_was_to_be_cancelled_when_its_worker_was_stopped_is_cancelled(database: Database) -> None:
+    job_id = make_cancelling(database=database)
+    with database.write() as session:
+        service.give_up_all(session, WORKER)
+    job = read_job(database=database, job_id=job_id)
+    assert (job.status, job.worker) == ("cancelled", None) and job.finished_at is not None
 
 
 def test_a_worker_that_says_goodbye_gives_its_job_back_uncounted(database: Database) -> None:
@@ -132,3 +158,90 @@ def test_a_worker_that_says_goodbye_gives_its_job_back_uncounted(database: Datab
         assert queries.live_workers(session) == set()
     job = read_job(database=database, job_id=job_id)
     assert (job.status, job.worker, job.attempts) == ("queued", None, 1)
+
+
+def test_what_an_idle_worker_holds_is_tried_again_a_few_times(database: Database) -> None:
+    first, last = make_running(database=database), make_running(database=database, attempts=MAX_ATTEMPTS)
+    other = make_running(database=database, worker="wrk_other")
+    with database.write() as session:
+        assert {job.id for job in service.let_go(session, WORKER)} == {first, last}
+    jobs = [read_job(database=database, job_id=job_id) for job_id in (first, last, other)]
+    assert [(job.status, job.attempts, job.error) for job in jobs] == [
+        ("queued", 1, None),
+        ("failed", MAX_ATTEMPTS, INTERNAL),
+        ("running", 1, None),
+    ]
+
+
+def test_a_kind_that_a_worker_does_not_know_is_left_to_others(database: Database) -> None:
+    job_id = make_job(database=database, kind="alchemy")
+    with database.write() as session:
+        assert service.claim(session, job_id, WORKER, KINDS) is None
+    with database.write() as session:
+        assert service.claim(session, job_id, "wrk_newer", {"test", "alchemy"}) is not None
+
+
+def test_cancelling_what_may_be_over_says_whether_there_was_anything_to_cancel(database: Database) -> None:
+    queued, running = make_job(database=database), make_running(database=database)
+    finished = make_finished(database=database)
+    with database.write() as session:
+        done = [service.cancel_if_running(session, job_id, BY) for job_id in (queued, running, finished, "job_none")]
+    assert done == [True, True, False, False]
+    jobs = [read_job(database=database, job_id=job_id) for job_id in (queued, running, finished)]
+    assert [(job.status, job.requested_cancel) for job in jobs] == [
+        ("cancelled", True),
+        ("running", True),
+        ("done", False),
+    ]
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)  # on SQLite nobody reads before another's commit
+def test_a_job_that_ends_just_before_it_is_cancelled_is_no_error(database: Database) -> None:
+    job_id = make_running(database=database)
+    with database.write() as session:
+        assert service.get(session, job_id).status == "running"
+        with database.write() as other:
+            service.end(service.get(other, job_id), JobStatus.DONE)
+        assert not service.cancel_if_running(session, job_id, BY)
+    assert read_job(database=database, job_id=job_id).status == "done"
+
+
+def told(database: Database, job_id: str) -> str | None:
+    with database.read() as session:
+        return service.told_message(session, service.get(session, job_id))
+
+
+def test_a_queued_job_says_so_when_nobody_is_there_to_do_it(database: Database) -> None:
+    job_id = make_job(database=database)
+    assert told(database, job_id) == NO_WORKER
+    make_worker(database=database)
+    assert told(database, job_id) is None
+    # Killed, and no other worker is left that would bury it.
+    make_worker(database=database, silent_for_s=SILENT_AFTER_S + 5)
+    assert told(database, job_id) == NO_WORKER
+
+
+def test_jobs_that_wait_for_nobody_say_what_they_did(database: Database) -> None:
+    for job_id in (make_running(database=database), make_finished(database=database)):
+        kill_worker(database=database)
+        assert told(database, job_id) is None
+
+
+def test_why_the_last_worker_left_is_not_hidden_by_its_being_gone(database: Database) -> None:
+    job_id = make_job(database=database)
+    with database.write() as session:
+        service.get(session, job_id).message = NO_NETWORKS
+    assert told(database, job_id) == NO_NETWORKS
+
+
+def test_what_is_not_over_is_counted(database: Database) -> None:
+    with database.read() as session:
+        assert queries.n_unfinished(session) == (0, 0)
+        assert queries.n_heard_workers(session) == 0
+    for make in (make_job, make_job, make_running, make_finished):
+        make(database=database)
+    make_worker(database=database, worker="wrk_idle")
+    make_worker(database=database, worker="wrk_killed", silent_for_s=SILENT_AFTER_S + 5)
+    with database.read() as session:
+        assert queries.n_unfinished(session) == (2, 1)
+        assert queries.n_heard_workers(session) == 2

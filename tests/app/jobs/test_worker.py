@@ -10,9 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from app.db.engine import Database
 from app.db.tables import Base
 from app.jobs import queries
-from app.jobs.rules import JobStatus
+from app.jobs.rules import NO_NETWORKS, JobStatus
 from app.settings import Settings
-from tests.app.jobs.factories import make_job, read_job
+from tests.app.jobs.factories import make_job, make_running, read_job
 from tests.app.jobs.worker_process import WorkerProcess, n_effects, wait_for, worker_process
 
 DONE, RUNNING = JobStatus.DONE, JobStatus.RUNNING
@@ -102,6 +102,51 @@ def test_records_of_dbos_that_are_lost_are_made_again(
     with worker_process(settings, log):
         assert wait_for(database, running, DONE).attempts == 2
         assert wait_for(database, waiting, DONE).attempts == 1
+
+
+def test_a_worker_that_cannot_load_its_networks_ends_and_another_does_its_job(
+    settings: Settings, database: Database, log: Path
+) -> None:
+    job_id = make_job(database=database, kind="equip")
+    without = settings.model_copy(update={"backbone": "facenet-vggface2"})  # whose weights are not there
+    for starts in (1, 2):  # it comes back, for nobody else is there
+        with worker_process(without, log) as unfit:
+            assert unfit.wait() == 1
+        job = read_job(database=database, job_id=job_id)
+        assert (job.status, job.attempts, job.message) == ("queued", 0, NO_NETWORKS)
+        assert log.read_text().count("jobs.worker_unfit") == starts
+    with database.read() as session:
+        assert queries.live_workers(session) == set()
+    with worker_process(settings, log):
+        assert wait_for(database, job_id, DONE).attempts == 1
+
+
+def test_a_kind_that_an_older_worker_does_not_know_is_left_to_a_newer_one(
+    settings: Settings, database: Database, tmp_path: Path, log: Path
+) -> None:
+    """Either may be handed the job first, and the older one again and again: it never costs the job anything."""
+    job_id = counting(database, tmp_path, n=1, step_s=0.0)
+    known = make_job(database=database, kind="enroll_video", payload={"enrolment_id": "enr_none"})
+    with worker_process(settings, log, is_older=True):
+        wait_for(database, known, DONE)
+        assert read_job(database=database, job_id=job_id).status == "queued"
+        with worker_process(settings, log) as newer:
+            job = wait_for(database, job_id, DONE, patience_s=90.0)
+    assert (job.attempts, job.message) == (1, f"pid {newer.pid}")
+
+
+def test_a_job_that_a_worker_holds_but_does_not_do_is_done_after_all(
+    settings: Settings, database: Database, tmp_path: Path, log: Path, worker: WorkerProcess
+) -> None:
+    """It lives, so nobody else would ever take the job from it."""
+    job_id = make_running(
+        database=database,
+        worker=worker.id,
+        kind="count",
+        payload={"diary": str(tmp_path / "diary"), "n": 1, "step_s": 0},
+    )
+    assert wait_for(database, job_id, DONE).attempts == 2
+    assert "jobs.let_go" in log.read_text()
 
 
 def forget_dbos(database: Database) -> None:

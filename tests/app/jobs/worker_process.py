@@ -23,16 +23,18 @@ PATIENCE_S = 40.0
 
 
 class WorkerProcess:
-    """`python -m app.jobs` as `rollcall serve` starts it."""
+    """`python -m app.jobs` as `rollcall serve` starts it. An older one knows only the kinds that are built in."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, *, is_older: bool = False) -> None:
         self.id = new_worker_id()
         url = settings.database_url
         given = {"ROLLCALL_DATABASE_URL": url.get_secret_value()} if url else {}
         given |= {"ROLLCALL_WORKER_TIMEOUT_S": str(settings.worker_timeout_s), "PYTHONPATH": str(ROOT)}
+        given |= {"ROLLCALL_BACKBONE": settings.backbone}
+        more = [] if is_older else ["--handlers", PLACE]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app.jobs", "--id", self.id, "--handlers", PLACE],
+                [sys.executable, "-P", "-m", "app.jobs", "--id", self.id, *more],
                 env=environment(settings.data_dir, **given),
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -65,17 +67,19 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_process(settings: Settings, log: Path) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(settings, log)
+def worker_process(settings: Settings, log: Path, *, is_older: bool = False) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(settings, log, is_older=is_older)
     try:
         yield process
     finally:
         process.kill()
 
 
-def wait_for(database: Database, job_id: str, *statuses: JobStatus, pid: int | None = None) -> Job:
+def wait_for(
+    database: Database, job_id: str, *statuses: JobStatus, pid: int | None = None, patience_s: float = PATIENCE_S
+) -> Job:
     """The job once it has one of these statuses and, if asked for, says that it runs in this process."""
-    until = monotonic() + PATIENCE_S
+    until = monotonic() + patience_s
     while monotonic() < until:
         job = read_job(database=database, job_id=job_id)
         if job.status in statuses and (pid is None or job.message == f"pid {pid}"):
