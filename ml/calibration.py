@@ -119,6 +119,8 @@ class Calibration:
     """What a deployment's evidence, pooled with the backbone's card, says of every threshold."""
 
     def __init__(self, evidence: ScoreEvidence, prior: ScorePrior) -> None:
+        if evidence.n_people:
+            prior = prior.for_templates(max(1.0, evidence.n_templates / evidence.n_people))
         self._evidence = evidence
         self._prior = prior
         self._n_strangers = len(np.unique(evidence.non_mated_people))

@@ -228,9 +228,7 @@ def _news(options: Sequence[_Option], chosen: Sequence[_Option], bounds: PairBou
     if new or len(chosen) >= _FEWEST:
         return new
     return [
-        each
-        for each in options
-        if all(abs(each.face.time_s - other.face.time_s) >= _SAME_MOMENT_S for other in chosen)
+        each for each in options if all(abs(each.face.time_s - other.face.time_s) >= _SAME_MOMENT_S for other in chosen)
     ]
 
 

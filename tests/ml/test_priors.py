@@ -33,3 +33,25 @@ def test_an_assumed_prior_counts_little() -> None:
     prior = assumed_prior(middle=0.1, spread=0.05, mated_middle=0.5)
     assert prior.n_people == 10
     assert prior.threshold(0.5, 50) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_more_templates_each_raise_what_strangers_score_most_so_in_a_small_gallery() -> None:
+    usual = DLIB_RESNET_PRIOR
+    rises = [
+        [usual.for_templates(k).threshold(0.01, n) - usual.threshold(0.01, n) for k in (1, 2.29, 4, 8)]
+        for n in (2, 20, 400)
+    ]
+    assert rises[0] == pytest.approx([-0.0062, 0.0, 0.0027, 0.0047], abs=2e-4)
+    assert all(abs(large) <= abs(small) for small, large in zip(rises[0], rises[1], strict=True))
+    assert rises[2] == pytest.approx([0.0] * 4, abs=1e-6)
+
+
+def test_beyond_what_was_measured_more_templates_change_nothing() -> None:
+    usual = DLIB_RESNET_PRIOR
+    assert usual.for_templates(50).threshold(0.01, 2) == usual.for_templates(8).threshold(0.01, 2)
+    assert usual.for_templates(8).fnir(0.48, 2) == usual.fnir(0.48, 2)
+
+
+def test_a_card_without_that_measurement_stays_as_it_is() -> None:
+    assumed = assumed_prior(middle=0.1, spread=0.06, mated_middle=0.5)
+    assert assumed.for_templates(12) is assumed
