@@ -138,7 +138,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         default_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
         bytes_by_path={
-            "/v1/enroll": max(settings.max_enroll_bytes, settings.max_video_bytes) + FORM_OVERHEAD_BYTES,
+            "/v1/enroll": settings.max_enroll_bytes,
             "/v1/identify/video": settings.max_video_bytes + FORM_OVERHEAD_BYTES,
             # Base64 takes four bytes for three; two pictures are compared.
             "/v1/identify": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
