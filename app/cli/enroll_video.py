@@ -55,9 +55,15 @@ def _followed(client: Client, enrolment: dict[str, Any]) -> dict[str, Any]:
         while enrolment["status"] in ("queued", "running"):
             sleep(_ASK_EVERY_S)
             enrolment = client.get(f"/v1/enrolments/{enrolment['id']}")
-            told = enrolment["message"] or "waiting for a worker"
-            progress.update(task, completed=enrolment["progress"], description=told)
+            progress.update(task, completed=enrolment["progress"], description=_told(enrolment))
     return enrolment
+
+
+def _told(enrolment: dict[str, Any]) -> str:
+    """What is being done, in a few words."""
+    if enrolment["status"] in ("done", "failed"):
+        return str(enrolment["status"])
+    return str(enrolment["message"] or "waiting for a worker")
 
 
 def _report(console: Console, enrolment: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ def enroll_video(context: JobContext) -> dict[str, Any]:
     settings = context.equipment.settings
     uploads = Uploads(settings.uploads_path)
     if _is_waiting(context, enrolment_id):
+        context.report(0.0, "getting ready")  # a worker loads its networks for its first job
         seen = _look(context, uploads.path(enrolment_id))
         context.report(_LOOKED_AT, "storing the templates")
         with context.write() as session:

@@ -131,7 +131,7 @@ def test_ways_worked_out_by_hand() -> None:
         make_rated(embedding=[1, 0, 0, 0], score=0.3),
     ]
     made = answers(as_track(samples), make_axes().index("m"), COSINE)
-    mean = np.array([0.9 * 0.6 + 0.6 * 0.8 + 0.3 * 1, 0, 0.9 * 0.8, 0.6 * 0.6]) / 1.8
+    mean = np.array([0.6 + 0.8 + 1, 0, 0.8, 0.6]) / 3
     expected = {
         BEST: 0.6,
         PRODUCT: mean[0],
