@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from os import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -23,6 +22,7 @@ from av.stream import Discard, Disposition
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from ml.containers import HEAD_BYTES, is_cut_off, sniff_container
 from ml.errors import VideoError
 from ml.types import RgbImage
 
@@ -40,8 +40,6 @@ _CODECS: Final = {
     "gif": "gif",
     "h263": "h263",
 }
-_QUICKTIME_BOXES: Final = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # first in files older than `ftyp`
-_PHOTO_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"avci")  # HEIF and AVIF
 _NOT_A_FILM: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 # One for each pose that an enrolment looks for: fewer than that, and the rest of a damaged clip is of no use.
 MIN_FRAMES_OF_A_DAMAGED_CLIP: Final = 5
@@ -55,9 +53,6 @@ _WIDEST_PIXEL_BYTES: Final = 5  # GIF has four in one block, and rows are padded
 _READ_BYTES: Final = 64 * 2**10
 # A file is read once, and a little more to find its index; hostile tables name the same bytes a million times.
 _MAX_TIMES_READ: Final = 8
-_MAX_BOXES: Final = 10_000  # a fragmented MP4 of 15 minutes has two a second
-# The containers that are accepted name themselves, and their kind, in these.
-HEAD_BYTES: Final = 64
 _ROUNDING_S: Final = 1e-6  # in binary, 0.3 - 0.2 < 0.1
 _Matrix: TypeAlias = tuple[float, float, float, float]
 
@@ -143,15 +138,6 @@ def probe_video(path: Path, limits: VideoLimits) -> VideoInfo:
         )
 
 
-def is_video(head: bytes) -> bool:
-    """Whether a file's first `HEAD_BYTES` are those of a container that is accepted; says nothing about the rest."""
-    try:
-        _sniff(head)
-    except VideoError:
-        return False
-    return True
-
-
 def read_frames(path: Path, limits: VideoLimits, *, frames_per_second: float | None) -> Iterator[VideoFrame]:
     """Decode a clip frame by frame, holding one at a time however long it is.
 
@@ -201,7 +187,7 @@ def _open_clip(path: Path, limits: VideoLimits) -> Iterator[_Clip]:
         raise VideoError("video_empty", "The file is empty: send the bytes of an MP4, MOV, AVI, WebM or GIF video.")
     _refuse_more(n_bytes, limits.max_bytes, "bytes", "send a shorter clip")
     with path.open("rb", buffering=0) as raw:
-        container = _sniff(raw.read(HEAD_BYTES))
+        container = sniff_container(raw.read(HEAD_BYTES))
         raw.seek(0)
         file = _BoundedFile(raw, _MAX_TIMES_READ * n_bytes + _MIN_ALLOCATION_LIMIT_BYTES)
         _bound_allocations(limits)
@@ -216,24 +202,6 @@ def _open_clip(path: Path, limits: VideoLimits) -> Iterator[_Clip]:
             _check_header(opened, stream, limits)
             _prepare(opened, stream, limits)
             yield _Clip(raw, container, opened, stream, limits)
-
-
-def _sniff(head: bytes) -> str:
-    box, brand = head[4:8], head[8:12]
-    if box == b"ftyp" and brand in _PHOTO_BRANDS:
-        raise VideoError("video_type_unsupported", "The file is a photo: send it as a photo, or send a video.")
-    if box == b"ftyp":
-        return "mov" if brand == b"qt  " else "mp4"
-    if box in _QUICKTIME_BOXES:
-        return "mov"
-    if head.startswith(b"RIFF") and brand == b"AVI ":
-        return "avi"
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "webm" if b"webm" in head else "mkv"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    message = "The file is not an MP4, MOV, AVI, WebM or GIF video: convert it to one of these (best: MP4 with H.264)."
-    raise VideoError("video_type_unsupported", message)
 
 
 class _BoundedFile:
@@ -362,7 +330,7 @@ def _good_frames(clip: _Clip) -> Iterator[av.VideoFrame]:
         _refuse_more(n_good, clip.limits.max_frames, "frames (or more)", "shorten it")
         _refuse_more(n_pixels, clip.limits.max_total_pixels, "pixels in all (or more)", "film it at 1920 x 1080")
         yield frame
-    is_damaged = is_damaged or _is_cut_off(clip.raw, clip.container)
+    is_damaged = is_damaged or is_cut_off(clip.raw, clip.container)
     if n_good == 0 or (is_damaged and n_good < MIN_FRAMES_OF_A_DAMAGED_CLIP):
         raise _unusable(clip.raw, clip.container, is_damaged=is_damaged)
 
@@ -425,57 +393,8 @@ def _display_matrix(frame: av.VideoFrame) -> _Matrix:
 
 
 def _unusable(file: BinaryIO, container: str, *, is_damaged: bool = True) -> VideoError:
-    if _is_cut_off(file, container):
+    if is_cut_off(file, container):
         return VideoError("video_truncated", "The video ends too early to be of use: send it again, whole.")
     if is_damaged:
         return VideoError("video_invalid", "The video is damaged: save it again as MP4 with H.264 and send that.")
     return VideoError("video_no_frames", "The video has no frames: film it again.")
-
-
-def _is_cut_off(file: BinaryIO, container: str) -> bool:
-    """Whether the file is shorter than it says itself."""
-    n_bytes = file.seek(0, SEEK_END)
-    if container == "gif":
-        file.seek(-min(n_bytes, 64), SEEK_END)
-        return not file.read(64).rstrip(b"\0").endswith(b";")
-    file.seek(0)
-    if container == "avi":
-        return n_bytes < 8 + int.from_bytes(file.read(8)[4:], "little")
-    if container in ("webm", "mkv"):
-        return n_bytes < _matroska_end(file.read(4096))
-    return not _has_whole_boxes(file, n_bytes)
-
-
-def _has_whole_boxes(file: BinaryIO, n_bytes: int) -> bool:
-    """ISO/IEC 14496-12, 4.2: whether every box is as long as it says, and one of them is the index, written last."""
-    at, has_index = 0, False
-    for _ in range(_MAX_BOXES):
-        if at >= n_bytes:
-            break
-        file.seek(at)
-        head = file.read(16)
-        size = int.from_bytes(head[:4]) if head[:4] != b"\0\0\0\1" else int.from_bytes(head[8:])
-        has_index = has_index or head[4:8] == b"moov"
-        if size == 0:  # up to the end
-            break
-        at += max(size, 8)
-    return has_index and at <= n_bytes
-
-
-def _matroska_end(head: bytes) -> int:
-    """Where the segment ends, by RFC 8794 (sections 4 to 6): header, segment, each an id and a size; 0 if left open."""
-    after_header = _element_end(head, 0)
-    if after_header is None:
-        return 0
-    return _element_end(head, after_header) or 0
-
-
-def _element_end(head: bytes, at: int) -> int | None:
-    """Where the element with an id of four bytes at `at` ends; None if it does not say so within `head`."""
-    at += 4
-    n_bytes = 9 - head[at].bit_length() if at < len(head) else 9
-    if n_bytes > 8:
-        return None
-    open_end = (1 << 7 * n_bytes) - 1
-    size = int.from_bytes(head[at : at + n_bytes]) & open_end
-    return None if size == open_end else at + n_bytes + size

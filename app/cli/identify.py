@@ -10,6 +10,7 @@ from rich.table import Table
 from app.auth.scopes import Scope
 from app.cli.client import DEFAULT_URL, Client, KeyOption, RefusedError, UrlOption, open_client
 from app.cli.failures import told_plainly
+from ml.containers import HEAD_BYTES, is_video
 
 
 @told_plainly
@@ -37,8 +38,6 @@ def identify(
 
 
 def _look(client: Client, file: Path, table: Table) -> None:
-    from ml.video import HEAD_BYTES, is_video  # the decoder takes a moment to load
-
     with file.open("rb") as opened:
         is_clip = is_video(opened.read(HEAD_BYTES))
     if is_clip:

@@ -1,7 +1,6 @@
 """Deletes decisions that are older than they may be kept, also where nobody is identified any more."""
 
 from datetime import datetime, timedelta
-from threading import Event, Thread
 
 import structlog
 
@@ -9,6 +8,7 @@ from app.db.engine import Database
 from app.db.types import utc_now
 from app.decisions import queries
 from app.gallery.queries import lock_gallery
+from app.periodic import Periodic
 
 _EVERY_S = 60.0
 # Deleted in one transaction: milliseconds, so that nobody who writes waits for it.
@@ -23,36 +23,25 @@ class DecisionPurger:
     def __init__(self, database: Database, retention_days: int) -> None:
         self._database = database
         self._retention = timedelta(days=retention_days)
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="decision-purger", daemon=True)
+        self._periodic = Periodic("decision-purger", self.purge, _EVERY_S)
 
     def start(self) -> None:
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._periodic.stop()
 
     def purge(self) -> int:
         """Delete what is too old, or as much of it as there is time for before a stop; returns how many decisions."""
         before, n_deleted = utc_now() - self._retention, 0
-        while not self._stop.is_set() and self._is_due(before):
+        while not self._periodic.is_stopping and self._is_due(before):
             with self._database.write() as session:
                 lock_gallery(session)  # erasing and judging change the same rows, in an order of their own
                 n_deleted += queries.delete_older(session, before, _AT_ONCE)
+        if n_deleted:
+            log.info("decisions.purged", n_deleted=n_deleted)
         return n_deleted
 
     def _is_due(self, before: datetime) -> bool:
         with self._database.read() as session:
             return queries.has_older(session, before)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                if n_deleted := self.purge():
-                    log.info("decisions.purged", n_deleted=n_deleted)
-            except Exception:  # the database is away: a purger that died would go unnoticed
-                log.exception("decisions.purge_failed")
-            if self._stop.wait(_EVERY_S):
-                return

@@ -20,7 +20,7 @@ from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.operating_points.dependencies import PointInForceDep
 from app.people.schemas import EmployeeCode, Name
-from ml.video import HEAD_BYTES, is_video
+from ml.containers import HEAD_BYTES, is_video
 
 router = APIRouter(prefix="/v1", tags=["Enrol"])
 

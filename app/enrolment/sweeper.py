@@ -1,13 +1,13 @@
 """Sees to it that no uploaded clip stays behind: not after a crash, not after a cancelled job, not after an erasure."""
 
 from collections.abc import Collection
-from threading import Event, Thread
 
 import structlog
 
 from app.db.engine import Database
 from app.enrolment import queries
 from app.enrolment.uploads import Uploads
+from app.periodic import Periodic
 
 _EVERY_S = 30.0
 
@@ -21,16 +21,13 @@ class UploadSweeper:
         self._database = database
         self._uploads = uploads
         self._find = queries.existing if keep_uploads else queries.waiting
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="upload-sweeper", daemon=True)
+        self._periodic = Periodic("upload-sweeper", self.sweep, _EVERY_S)
 
     def start(self) -> None:
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._periodic.stop()
 
     def sweep(self) -> int:
         """Delete what nobody needs any more; returns how many clips."""
@@ -38,15 +35,6 @@ class UploadSweeper:
         if n_deleted:
             log.info("uploads.swept", n_deleted=n_deleted)
         return n_deleted
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.sweep()
-            except Exception:  # the database is away: a sweeper that died would go unnoticed
-                log.exception("uploads.sweep_failed")
-            if self._stop.wait(_EVERY_S):
-                return
 
     def _still_needed(self, enrolment_ids: Collection[str]) -> Collection[str]:
         with self._database.read() as session:
