@@ -7,6 +7,7 @@ the meaning of the score, and a k above the size is padded with id -1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import faiss
 import numpy as np
@@ -18,6 +19,8 @@ from ml.types import FloatArray
 # float32 unit vectors that went through storage and back are within a few 1e-7; bf16 networks within 1e-3 before
 # they are normalised again.
 _UNIT_TOLERANCE = 1e-3
+# People whose templates are looked at together: some 50 MB of embeddings.
+_PEOPLE_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,18 @@ class GallerySnapshot:
     person_rows: NDArray[np.int64]
     person_ids: tuple[str, ...]
     embeddings: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GalleryContents:
+    """What a gallery holds, without the embeddings themselves, ordered by template id.
+
+    `template_ids (T,)` int64, `person_ids` T ids, `checksums (T,)` uint64 of each embedding's bytes.
+    """
+
+    template_ids: NDArray[np.int64]
+    person_ids: tuple[str, ...]
+    checksums: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,12 +121,12 @@ class Gallery:
         repeated = len(set(template_ids)) != len(template_ids) or any(t in self._person_of for t in template_ids)
         if repeated or len(person_ids) != len(template_ids):
             raise GalleryError("a template id was offered twice; each template is added once, with one person")
-        for template_id, person_id, vector in zip(template_ids, person_ids, vectors, strict=True):
-            number = self._number_of(person_id)
-            self._templates.put(template_id, vector)
-            self._person_of[template_id] = number
+        numbers = [self._number_of(person_id) for person_id in person_ids]
+        self._templates.put(template_ids, vectors)
+        self._person_of.update(zip(template_ids, numbers, strict=True))
+        for template_id, number in zip(template_ids, numbers, strict=True):
             self._templates_of.setdefault(number, []).append(template_id)
-        self._fuse({self._numbers[p] for p in person_ids})
+        self._fuse(set(numbers))
 
     def remove(self, template_ids: Sequence[int]) -> int:
         """Remove templates; unknown ids are passed over, so that a repeated removal does no harm.
@@ -123,12 +138,11 @@ class Gallery:
         touched = set()
         for template_id in held:
             number = self._person_of.pop(template_id)
-            self._templates.remove(template_id)
             self._templates_of[number].remove(template_id)
             touched.add(number)
+        self._templates.remove(held)
         emptied = {number for number in touched if not self._templates_of[number]}
-        for number in emptied:
-            self._forget(number)
+        self._forget(emptied)
         self._fuse(touched - emptied)
         return len(held)
 
@@ -160,11 +174,27 @@ class Gallery:
 
     def snapshot(self) -> GallerySnapshot:
         """Copy everything out, ordered by template id."""
-        ids = np.array(self.template_ids, dtype=np.int64)
-        numbers = np.array([self._person_of[int(t)] for t in ids], dtype=np.int64)
-        present, rows = np.unique(numbers, return_inverse=True)
+        ids, numbers, embeddings = self._columns()
+        order = np.argsort(ids)
+        present, rows = np.unique(numbers[order], return_inverse=True)
         people = tuple(self._ids[int(n)] for n in present)
-        return GallerySnapshot(self.model, ids, rows.astype(np.int64), people, self._templates.get(ids.tolist()))
+        return GallerySnapshot(self.model, ids[order], rows.astype(np.int64), people, embeddings[order])
+
+    def contents(self) -> GalleryContents:
+        """What it holds in short: enough to prove that another store holds the same."""
+        ids, numbers, embeddings = self._columns()
+        order = np.argsort(ids)
+        people = tuple(self._ids[int(n)] for n in numbers[order])
+        return GalleryContents(ids[order], people, checksums(embeddings)[order])
+
+    def n_misfused(self) -> int:
+        """How many people's fused template is not the mean of their templates: 0, unless memory was damaged."""
+        n_wrong, numbers = 0, list(self._templates_of)
+        for start in range(0, len(numbers), _PEOPLE_AT_ONCE):
+            some = numbers[start : start + _PEOPLE_AT_ONCE]
+            off = np.abs(self._centroids.get(some) - self._means(some)).max(axis=1)
+            n_wrong += int((~(off <= _UNIT_TOLERANCE)).sum())  # also counts NaN
+        return n_wrong
 
     def _hits(self, probe: FloatArray, near_people: list[int], near_templates: list[int]) -> PersonHits:
         numbers = list(dict.fromkeys([*near_people, *(self._person_of[t] for t in near_templates)]))
@@ -183,11 +213,18 @@ class Gallery:
             np.array(best_ids, dtype=np.int64),
         )
 
-    def _forget(self, number: int) -> None:
-        self._centroids.remove(number)
-        del self._templates_of[number]
-        del self._numbers[self._ids[number]]
-        self._ids[number] = ""  # erasure leaves nothing behind, not even an id
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+        """Template ids, person numbers and embeddings of all rows, which may still be the index's own memory."""
+        keys, rows = self._templates.all()
+        numbers = np.fromiter(map(self._person_of.__getitem__, keys), dtype=np.int64, count=len(keys))
+        return np.array(keys, dtype=np.int64), numbers, rows
+
+    def _forget(self, numbers: set[int]) -> None:
+        self._centroids.remove(list(numbers))
+        for number in numbers:
+            del self._templates_of[number]
+            del self._numbers[self._ids[number]]
+            self._ids[number] = ""  # erasure leaves nothing behind, not even an id
 
     def _number_of(self, person_id: str) -> int:
         if person_id not in self._numbers:
@@ -196,9 +233,16 @@ class Gallery:
         return self._numbers[person_id]
 
     def _fuse(self, numbers: set[int]) -> None:
-        for number in numbers:
-            mean = self._templates.get(self._templates_of[number]).mean(axis=0)
-            self._centroids.put(number, mean / np.linalg.norm(mean))
+        people = list(numbers)
+        if people:
+            self._centroids.put(people, self._means(people))
+
+    def _means(self, numbers: Sequence[int]) -> FloatArray:
+        """`(len(numbers), D)` the normalised mean of each one's templates, of which everybody has some."""
+        owned = [self._templates_of[number] for number in numbers]
+        starts = np.cumsum([0, *map(len, owned)])[:-1]
+        sums = np.add.reduceat(self._templates.get([t for ids in owned for t in ids]), starts, axis=0)
+        return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
 
     def _refuse_other_model(self, model: str) -> None:
         if model != self.model:
@@ -216,6 +260,13 @@ class Gallery:
         return vectors
 
 
+def checksums(embeddings: FloatArray) -> NDArray[np.uint64]:
+    """Checksum each row of `(N, D)` float32: `(N,)` uint64, equal where every bit is."""
+    rows = np.ascontiguousarray(embeddings, dtype="<f4")
+    digests = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype=np.uint64)
+
+
 _NO_HITS = PersonHits((), np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 
 
@@ -231,25 +282,34 @@ class _FlatIndex:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def put(self, key: int, vector: FloatArray) -> None:
-        """Insert a row or overwrite the one that `key` has."""
-        if key in self._row_of:
-            self._rows()[self._row_of[key]] = vector
-            return
-        self._index.add(np.ascontiguousarray(vector[None], dtype=np.float32))
-        self._row_of[key] = len(self._keys)
-        self._keys.append(key)
+    def all(self) -> tuple[list[int], FloatArray]:
+        """The keys and their rows, in the index's own memory: valid until the next change."""
+        return self._keys, self._rows()
 
-    def remove(self, key: int) -> None:
-        """Drop a row by moving the last one into its place: FAISS itself would shift every row behind it."""
-        row, last = self._row_of.pop(key), len(self._keys) - 1
-        if row != last:
-            rows = self._rows()
-            rows[row] = rows[last]
-            self._keys[row] = self._keys[last]
-            self._row_of[self._keys[row]] = row
-        self._keys.pop()
-        self._index.remove_ids(faiss.IDSelectorRange(last, last + 1))
+    def put(self, keys: Sequence[int], vectors: FloatArray) -> None:
+        """Insert rows, or overwrite those that keys have; no key twice."""
+        is_new = np.array([key not in self._row_of for key in keys], dtype=bool)
+        held = [self._row_of[key] for key in keys if key in self._row_of]
+        if held:
+            self._rows()[held] = vectors[~is_new]
+        new = [key for key in keys if key not in self._row_of]
+        if new:
+            self._index.add(np.ascontiguousarray(vectors[is_new], dtype=np.float32))
+            self._row_of.update(zip(new, range(len(self._keys), len(self._keys) + len(new)), strict=True))
+            self._keys.extend(new)
+
+    def remove(self, keys: Sequence[int]) -> None:
+        """Drop rows by moving the last ones into their places: FAISS itself would shift every row behind them."""
+        rows, n_before = self._rows(), len(self._keys)
+        for key in keys:
+            row, last = self._row_of.pop(key), len(self._keys) - 1
+            if row != last:
+                rows[row] = rows[last]
+                self._keys[row] = self._keys[last]
+                self._row_of[self._keys[row]] = row
+            self._keys.pop()
+        if keys:
+            self._index.remove_ids(faiss.IDSelectorRange(len(self._keys), n_before))
 
     def get(self, keys: Sequence[int]) -> FloatArray:
         """Copy rows out: `(len(keys), D)`."""

@@ -22,9 +22,8 @@ from app.db.migrate import upgrade
 from app.inference.local import LocalInference, load_local_inference
 from app.main import create_app
 from app.settings import Settings
+from tests import postgres
 from tests.app.factories import make_headers
-
-LOCAL_POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -34,15 +33,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[psycopg.Connection]:
-    """A connection that may create databases; skips, visibly, where there is no server."""
-    url = os.environ.get("ROLLCALL_TEST_POSTGRES_URL", LOCAL_POSTGRES)
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError as exc:
-        if "ROLLCALL_TEST_POSTGRES_URL" in os.environ:
-            raise
-        pytest.skip(f"no PostgreSQL at {url} (set ROLLCALL_TEST_POSTGRES_URL): {str(exc).splitlines()[0]}")
-    with connection:
+    """A connection that may create databases; skips, visibly, where there is no server to be had."""
+    with postgres.server_url() as url, psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
         yield connection
 
 
