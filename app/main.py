@@ -26,6 +26,8 @@ from app.enrolment.sweeper import UploadSweeper
 from app.enrolment.uploads import Uploads
 from app.errors import problem_for, problem_response
 from app.gallery.replica import GalleryReplica
+from app.gallery.routes import router as gallery_router
+from app.gallery.upkeep import Upkeep
 from app.health.routes import router as health_router
 from app.http.body_limit import BodyLimitMiddleware, BodyLimits
 from app.http.docs import add_reference
@@ -53,6 +55,7 @@ ROUTERS = (
     identification_router,
     decisions_router,
     operating_points_router,
+    gallery_router,
     jobs_router,
     system_router,
     audit_router,
@@ -108,7 +111,8 @@ def prepare(app: FastAPI) -> None:
     upgrade(state.database.engine)
     state.inference = state.inference or load_local_inference(state.settings)
     state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
-    state.gallery.start()
+    state.gallery_upkeep = Upkeep(state.database, state.gallery, "api")
+    state.gallery_upkeep.start()
     state.point_in_force = PointInForce(state.database, state.gallery.model)
     state.calibrator = Calibrator(state.database, state.gallery, state.inference.card)
     ensure_point(state.database, state.calibrator)
@@ -128,7 +132,7 @@ def _stop(app: FastAPI) -> None:
     app.state.decision_purger.stop()
     app.state.sweeper.stop()
     app.state.recalibrator.stop()
-    app.state.gallery.stop()
+    app.state.gallery_upkeep.stop()
     app.state.database.dispose()
 
 

@@ -5,7 +5,7 @@ would come back like a stranger, a repeated id would be stored twice, a vector t
 the meaning of the score, and a k above the size is padded with id -1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -260,11 +260,14 @@ class Gallery:
         return vectors
 
 
-def checksums(embeddings: FloatArray) -> NDArray[np.uint64]:
-    """Checksum each row of `(N, D)` float32: `(N,)` uint64, equal where every bit is."""
-    rows = np.ascontiguousarray(embeddings, dtype="<f4")
-    digests = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
-    return np.frombuffer(digests, dtype=np.uint64)
+def checksums(embeddings: Iterable[bytes | FloatArray]) -> NDArray[np.uint64]:
+    """Checksum each of N embeddings, given as rows `(D,)` float32 or as their little-endian bytes.
+
+    Returns:
+        `(N,)` uint64, equal where every bit is.
+    """
+    rows = (row if isinstance(row, bytes) else row.data for row in embeddings)
+    return np.frombuffer(b"".join(blake2b(row, digest_size=8).digest() for row in rows), dtype="<u8")
 
 
 _NO_HITS = PersonHits((), np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int64))

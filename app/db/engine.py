@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
@@ -16,6 +18,17 @@ WRITES = "rollcall_writes"
 BUSY_TIMEOUT_S = 30.0
 # How long a request waits for a free connection before it fails.
 POOL_TIMEOUT_S = 10.0
+# How long one waits for the other writers of this process; each takes some ten milliseconds.
+TURN_TIMEOUT_S = 30.0
+# What every PostgreSQL session is given. A replica that was stopped in the middle of a transaction, or whose machine
+# lost its power, must not hold a lock for ever, and nobody waits for a lock longer than SQLite's writers do.
+_SESSION = {
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 _WRONG_URL = "ROLLCALL_DATABASE_URL must be postgresql://… or sqlite:///<file>"
 
@@ -26,7 +39,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._readers = sessionmaker(engine, expire_on_commit=False)
+        self._snapshots = sessionmaker(_unchanging(engine), expire_on_commit=False)
         self._writers = sessionmaker(writing(engine), expire_on_commit=False)
+        self._turn = Lock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -34,9 +49,30 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """As `read`, where all statements see the database as the first one does."""
+        with self._snapshots() as session:
+            yield session
+
+    @contextmanager
     def write(self) -> Iterator[Session]:
         with self._writers.begin() as session:
             yield session
+
+    @contextmanager
+    def write_in_turn(self) -> Iterator[Session]:
+        """As `write`, for what takes the gallery's lock: one at a time in this process.
+
+        Only one at a time could go on anyway. Waiting here, and not at the lock, keeps the others' connections free:
+        hundreds of enrolments at once leave them to whoever wants to be identified.
+        """
+        if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
+            raise PoolTimeoutError("too many others are waiting to change the gallery")
+        try:
+            with self.write() as session:
+                yield session
+        finally:
+            self._turn.release()
 
     def scrub(self) -> None:
         """Overwrites what an erasure left in SQLite's write-ahead log; PostgreSQL does it by (auto)vacuum."""
@@ -75,7 +111,7 @@ def open_database(settings: Settings) -> Database:
 def make_engine(url: URL, *, pool_size: int = 10) -> Engine:
     """An engine whose errors never show bound values, because those are names and embeddings."""
     sqlite = url.get_backend_name() == "sqlite"
-    connect_args = {"timeout": BUSY_TIMEOUT_S} if sqlite else {"connect_timeout": 5, "application_name": "rollcall"}
+    connect_args = {"timeout": BUSY_TIMEOUT_S} if sqlite else _postgres_args(url)
     engine = create_engine(
         url,
         connect_args=connect_args,
@@ -94,6 +130,20 @@ def make_engine(url: URL, *, pool_size: int = 10) -> Engine:
 def writing(engine: Engine) -> Engine:
     """The same pool, for transactions that will write."""
     return engine.execution_options(**{WRITES: True})
+
+
+def _unchanging(engine: Engine) -> Engine:
+    """The same pool, for transactions that see one state of the database; SQLite's always do."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def _postgres_args(url: URL) -> dict[str, Any]:
+    """What a URL says about options comes last, and so wins."""
+    said = str(url.query.get("options", ""))
+    options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    return {"connect_timeout": 5, "application_name": "rollcall", "options": f"{options} {said}".strip()}
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
             yield connection
         return
     with engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # another replica's migration may take its time
         connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": LOCK_ID})
         yield connection
 

@@ -1,12 +1,20 @@
-"""The ordered log of gallery changes; written in the same transaction as the templates it speaks of."""
+"""The ordered log of gallery changes; written in the same transaction as the templates it speaks of.
+
+A sequence would not do: it gives its numbers before the commit, so a reader that has seen 7 may have missed a 6 that is
+committed later, or wait for a 6 that was rolled back. Here the number is a row that stays locked until commit: numbers
+are committed in their order, and one that is rolled back is given again.
+"""
 
 from collections.abc import Iterable
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import GalleryChange, GalleryState
 from app.db.types import utc_now
+
+# PostgreSQL tells whoever listens to this channel that a change was committed.
+CHANNEL = "rollcall_gallery"
 
 
 def current_revision(session: Session) -> int:
@@ -17,6 +25,8 @@ def current_revision(session: Session) -> int:
 def bump_revision(session: Session) -> int:
     """Takes the next revision; the row stays locked until commit, so revisions become visible in order."""
     session.execute(update(GalleryState).where(GalleryState.id == 1).values(revision=GalleryState.revision + 1))
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_notify(CHANNEL, "")))  # sent by the commit, and not without it
     return current_revision(session)
 
 

@@ -1,18 +1,21 @@
 """All SQL about the gallery: what a replica reads to build its index and to keep up."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Row, Select, select, update
+from numpy.typing import NDArray
+from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import GalleryChange, GalleryState, Person, Template
 from app.gallery.rules import refuse_other_model
+from ml.gallery import GalleryContents, checksums
 from ml.types import FloatArray
 
-# Rows read at once while a gallery is loaded: about 2 MB of embeddings.
-_LOAD_ROWS = 4000
+# Rows read at once while a gallery is loaded: about 5 MB of embeddings.
+_LOAD_ROWS = 10_000
 # Ids in one IN (...): below every database's limit on bound values.
 _IDS_AT_ONCE = 500
 
@@ -51,10 +54,24 @@ def claim_model(session: Session, model: str) -> None:
     refuse_other_model(stored_model(session), model)
 
 
-def templates_after(session: Session, template_id: int, dim: int) -> StoredTemplates:
-    """The next page of active people's templates by id; empty at the end."""
-    statement = _active_templates().where(Template.id > template_id).order_by(Template.id).limit(_LOAD_ROWS)
-    return _arrays(session.execute(statement).all(), dim)
+def all_templates(session: Session, dim: int) -> Iterator[StoredTemplates]:
+    """Every active person's templates, in portions as they are read, in any order."""
+    rows = session.execute(_active_templates(), execution_options={"yield_per": _LOAD_ROWS})
+    for portion in rows.partitions():
+        yield _arrays(portion, dim)
+
+
+def stored_contents(session: Session) -> GalleryContents:
+    """What ought to be in every replica, in short."""
+    ids, people, sums = list[int](), list[str](), list[NDArray[np.uint64]]()
+    rows = session.execute(_active_templates(), execution_options={"yield_per": _LOAD_ROWS})
+    for portion in rows.partitions():
+        ids.extend(row.id for row in portion)
+        people.extend(row.person_id for row in portion)
+        sums.append(checksums([row.embedding for row in portion]))
+    order = np.argsort(np.array(ids, dtype=np.int64))
+    all_sums = np.concatenate([np.empty(0, dtype=np.uint64), *sums])
+    return GalleryContents(np.array(ids, dtype=np.int64)[order], tuple(people[i] for i in order), all_sums[order])
 
 
 def templates_by_id(session: Session, template_ids: Collection[int], dim: int) -> StoredTemplates:
@@ -67,13 +84,34 @@ def templates_by_id(session: Session, template_ids: Collection[int], dim: int) -
 
 
 def changes_after(session: Session, revision: int, n_revisions: int) -> list[GalleryChange]:
-    """The changes of the next revisions, in order; revisions have no gaps, so empty means up to date."""
+    """The changes of the next revisions, in order. Revisions have no gaps: where the first one is not the next one, the
+    log does not reach back so far."""
     statement = (
         select(GalleryChange)
         .where(GalleryChange.revision > revision, GalleryChange.revision <= revision + n_revisions)
         .order_by(GalleryChange.revision, GalleryChange.seq)
     )
     return list(session.scalars(statement))
+
+
+def n_changes(session: Session) -> int:
+    """How long the log is."""
+    return session.scalars(select(func.count()).select_from(GalleryChange)).one()
+
+
+def newest_revision_before(session: Session, at: datetime) -> int:
+    """The newest logged revision of before `at`; 0 when there is none."""
+    return session.scalars(select(func.max(GalleryChange.revision)).where(GalleryChange.created_at < at)).one() or 0
+
+
+def delete_changes(session: Session, until_revision: int, n_revisions: int) -> int:
+    """Shorten the log by its oldest revisions, at most so many, up to and with one; returns how many rows that were."""
+    oldest = session.scalars(select(func.min(GalleryChange.revision))).one()
+    if oldest is None:
+        return 0
+    until = min(until_revision, oldest + n_revisions - 1)
+    deleted = delete(GalleryChange).where(GalleryChange.revision <= until).returning(GalleryChange.revision)
+    return len(session.scalars(deleted).all())
 
 
 def lock_gallery(session: Session) -> None:

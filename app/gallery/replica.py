@@ -1,30 +1,26 @@
-"""This process's gallery: built from the database when it starts, and kept equal to it by the change log."""
+"""This process's gallery: loaded from the database, kept equal to it by the change log, and proved to be so."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
-from time import monotonic
+from threading import Event, Lock
+from time import monotonic, perf_counter
 
 import structlog
 from sqlalchemy.orm import Session
 
 from app.db.engine import Database
-from app.db.tables import GalleryChange
 from app.errors import RETRY_AFTER_S, ProblemError
 from app.gallery import queries
-from app.gallery.changes import current_revision
-from app.gallery.rules import refuse_other_model
+from app.gallery.audit import AuditReport, compare
+from app.gallery.loading import Index, LogTooShortError, load, read_log
 from ml.gallery import Gallery, GallerySnapshot, PersonHits
 from ml.types import FloatArray
 
-# How often another process's changes are looked for; our own are applied before we answer.
-POLL_EVERY_S = 1.0
 # How long a caller that asks for a newer revision is kept waiting.
 WAIT_FOR_REVISION_S = 5.0
 # A replica that has not been able to look for changes for so long may answer with people who were erased since.
 STALE_AFTER_S = 30.0
-_REVISIONS_AT_ONCE = 500
 
 log = structlog.get_logger(__name__)
 
@@ -39,49 +35,46 @@ class GalleryVersion:
 
 
 class GalleryReplica:
-    """The one gallery of a process; safe for use from several threads."""
+    """The one gallery of a process; safe for use from several threads.
+
+    Two locks: whoever holds `_following` is the only one who changes the index, whoever holds `_searching` keeps it as
+    it is. So changes are read from the database while searches go on, and keep them waiting only to be applied.
+    """
 
     def __init__(self, database: Database, *, model: str, dim: int) -> None:
         self._database = database
-        self._gallery = Gallery(model=model, dim=dim)
-        self._revision = -1
+        self._index = Index(Gallery(model=model, dim=dim), -1)
         self._caught_up_s = monotonic()
         self._searching = Lock()
         self._following = Lock()
-        self._stop = Event()
-        self._poller = Thread(target=self._poll, name="gallery-follower", daemon=True)
+        self._rebuilding = Lock()
+        self._closed = Event()
 
     @property
     def model(self) -> str:
-        return self._gallery.model
+        return self._index.gallery.model
 
     @property
     def is_loaded(self) -> bool:
-        return self._revision >= 0
+        return self._index.revision >= 0
+
+    @property
+    def unseen_s(self) -> float:
+        """How long ago it was last known to be equal to the database, in seconds."""
+        return monotonic() - self._caught_up_s
 
     @property
     def trouble(self) -> str | None:
         """Why this replica should not be asked now; None when all is well."""
         if not self.is_loaded:
             return "The gallery is being loaded."
-        age_s = monotonic() - self._caught_up_s
-        if age_s > STALE_AFTER_S:
-            return f"The gallery was last compared with the database {age_s:.0f} s ago; the log has the reason."
+        if self.unseen_s > STALE_AFTER_S:
+            return f"The gallery was last compared with the database {self.unseen_s:.0f} s ago; the log has the reason."
         return None
 
-    def start(self) -> None:
-        """Load everything, then keep up in the background.
-
-        Raises:
-            ModelError: the stored embeddings come from another backbone than the one in use.
-        """
-        self._load()
-        self._poller.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._poller.is_alive():
-            self._poller.join()
+    def close(self) -> None:
+        """Keep nobody waiting any more."""
+        self._closed.set()
 
     def version(self) -> GalleryVersion:
         with self._searching:
@@ -90,16 +83,16 @@ class GalleryReplica:
     def search(self, probes: FloatArray, n_candidates: int) -> tuple[list[PersonHits], GalleryVersion]:
         """As `Gallery.search`, with the version that was searched."""
         with self._searching:
-            return self._gallery.search(probes, n_candidates), self._version()
+            return self._index.gallery.search(probes, n_candidates), self._version()
 
     def embeddings_of(self, person_id: str) -> FloatArray:
         with self._searching:
-            return self._gallery.embeddings_of(person_id)
+            return self._index.gallery.embeddings_of(person_id)
 
     def snapshot(self) -> tuple[GallerySnapshot, GalleryVersion]:
         """A copy of everything, for work that takes longer than a search."""
         with self._searching:
-            return self._gallery.snapshot(), self._version()
+            return self._index.gallery.snapshot(), self._version()
 
     def catch_up(self, session: Session | None = None) -> int:
         """Apply every committed change that is not applied yet; returns the revision reached.
@@ -111,41 +104,68 @@ class GalleryReplica:
         Raises:
             ModelError: another replica has enrolled people with another backbone.
         """
-        with self._following_on(session) as reading:
-            while changes := queries.changes_after(reading, self._revision, _REVISIONS_AT_ONCE):
-                refuse_other_model(queries.stored_model(reading), self.model)
-                self._apply(changes, reading)
-            self._caught_up_s = monotonic()
-        return self._revision
+        try:
+            with self._following_on(session) as reading:
+                self._follow(reading, self._index)
+                self._caught_up_s = monotonic()
+        except LogTooShortError:
+            if session is not None:  # nobody shall hold a transaction open for so long
+                raise _behind("This replica is loading the gallery anew; try again.") from None
+            log.warning("gallery.log_too_short", revision=self._index.revision)
+            self.rebuild()
+        return self._index.revision
+
+    def rebuild(self) -> None:
+        """Load everything aside, bring that up to date, and put it in place of what is searched.
+
+        Raises:
+            ModelError: the stored embeddings come from another backbone than the one in use.
+        """
+        with self._rebuilding:
+            started_s, old = perf_counter(), self._index.gallery
+            with self._database.snapshot() as session:
+                new = load(session, model=old.model, dim=old.dim)
+            with self._following_on(None) as reading:
+                self._follow(reading, new)
+                with self._searching:
+                    self._index = new
+                self._caught_up_s = monotonic()
+            log.info("gallery.loaded", **_sizes(new), seconds=round(perf_counter() - started_s, 3))
+
+    def audit(self) -> AuditReport:
+        """Compare the index with the database, both at one revision; changes wait meanwhile, searches do not.
+
+        Raises:
+            LogTooShortError: this replica cannot be brought to the database's revision, so it must be rebuilt.
+        """
+        with self._database.snapshot() as session:
+            with self._following_on(session) as reading:
+                self._follow(reading, self._index)
+                revision, gallery = self._index.revision, self._index.gallery
+                indexed, n_misfused = gallery.contents(), gallery.n_misfused()
+            return compare(queries.stored_contents(session), indexed, n_misfused, revision)
 
     def wait_for(self, revision: int) -> None:
         """Wait until `revision` is applied; refuses with 503 `gallery_behind` when that takes too long."""
         deadline = monotonic() + WAIT_FOR_REVISION_S
-        while self._revision < revision and self.catch_up() < revision:
-            if monotonic() >= deadline or self._stop.wait(0.05):
-                headers = {"Retry-After": str(RETRY_AFTER_S)}
-                detail = f"This replica has not reached gallery revision {revision} yet; try again."
-                raise ProblemError(503, "gallery_behind", detail, headers=headers)
+        while self._index.revision < revision and self.catch_up() < revision:
+            if monotonic() >= deadline or self._closed.wait(0.05):
+                raise _behind(f"This replica has not reached gallery revision {revision} yet; try again.")
 
     def _version(self) -> GalleryVersion:
-        return GalleryVersion(self._gallery.n_people, self._gallery.n_templates, self._revision)
+        gallery = self._index.gallery
+        return GalleryVersion(gallery.n_people, gallery.n_templates, self._index.revision)
 
-    def _load(self) -> None:
-        # The revision is read before the templates, so that what is committed meanwhile is applied again, which
-        # does no harm, and never missed.
-        with self._following_on(None) as session:
-            refuse_other_model(queries.stored_model(session), self.model)
-            revision, last_id = current_revision(session), 0
-            while (page := queries.templates_after(session, last_id, self._gallery.dim)).ids:
-                self._add(page)
-                last_id = page.ids[-1]
-            self._revision, self._caught_up_s = revision, monotonic()
-        log.info("gallery.loaded", n_people=self._gallery.n_people, n_templates=self._gallery.n_templates)
+    def _follow(self, reading: Session, index: Index) -> None:
+        while (portion := read_log(reading, index)) is not None:
+            with self._searching:
+                portion.apply(index)
 
     @contextmanager
     def _following_on(self, session: Session | None) -> Iterator[Session]:
         """The follower's turn, with a connection that was there before it: nobody may keep others waiting for one."""
         if session is not None:
+            session.connection()
             with self._following:
                 yield session
             return
@@ -154,23 +174,14 @@ class GalleryReplica:
             with self._following:
                 yield own
 
-    def _apply(self, changes: list[GalleryChange], session: Session) -> None:
-        final = {change.template_id: change.kind for change in changes}  # the last word about each template counts
-        added = [template_id for template_id, kind in final.items() if kind == "add"]
-        page = queries.templates_by_id(session, added, self._gallery.dim)
-        with self._searching:
-            self._gallery.remove([template_id for template_id, kind in final.items() if kind == "remove"])
-            self._gallery.remove(page.ids)  # known already when they were committed while we loaded
-            self._gallery.add(page.ids, page.person_ids, page.embeddings, self.model)
-            self._revision = changes[-1].revision
 
-    def _add(self, page: queries.StoredTemplates) -> None:
-        with self._searching:
-            self._gallery.add(page.ids, page.person_ids, page.embeddings, self.model)
+def _behind(detail: str) -> ProblemError:
+    return ProblemError(503, "gallery_behind", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
-    def _poll(self) -> None:
-        while not self._stop.wait(POLL_EVERY_S):
-            try:
-                self.catch_up()
-            except Exception:  # the database is away, or a row cannot be used: a follower that died would go unnoticed
-                log.exception("gallery.catch_up_failed")
+
+def _sizes(index: Index) -> dict[str, int]:
+    return {
+        "n_people": index.gallery.n_people,
+        "n_templates": index.gallery.n_templates,
+        "revision": index.revision,
+    }

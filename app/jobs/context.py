@@ -80,9 +80,10 @@ class Equipment:
     def gallery(self) -> "GalleryReplica":
         with _loading():
             from app.gallery.replica import GalleryReplica
+            from app.gallery.upkeep import Upkeep
 
             gallery = GalleryReplica(self.database, model=self.inference.info.model, dim=self.inference.card.dim)
-            gallery.start()
+            Upkeep(self.database, gallery, "worker").start()
         return gallery
 
 

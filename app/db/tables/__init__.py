@@ -2,7 +2,7 @@
 
 from app.db.tables.access import ApiKey, AuditEntry, IdempotencyKey
 from app.db.tables.decisions import DecisionCandidate, DecisionRow
-from app.db.tables.gallery import Enrolment, GalleryChange, GalleryState, Template
+from app.db.tables.gallery import Enrolment, GalleryChange, GalleryReplicaRow, GalleryState, Template
 from app.db.tables.jobs import Job, JobWorker
 from app.db.tables.operating_points import (
     LookAlikeRow,
@@ -22,6 +22,7 @@ __all__ = [
     "DecisionRow",
     "Enrolment",
     "GalleryChange",
+    "GalleryReplicaRow",
     "GalleryState",
     "IdempotencyKey",
     "Job",

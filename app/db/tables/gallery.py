@@ -77,3 +77,27 @@ class GalleryChange(Base):
     template_id: Mapped[int] = mapped_column(BigInteger)
     person_id: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class GalleryReplicaRow(Base):
+    """A process that holds the gallery in memory: what it holds, what it was last found to hold, and what it is asked.
+
+    It keeps the row by its heartbeat. `audit` is the latest one's report; a request is null again once it is
+    carried out.
+    """
+
+    __tablename__ = "gallery_replicas"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    host: Mapped[str] = mapped_column(String(255))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    n_people: Mapped[int] = mapped_column(BigInteger)
+    n_templates: Mapped[int] = mapped_column(BigInteger)
+    audit_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    audited_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    audit: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    rebuild_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    rebuilt_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,13 +1,13 @@
 """The gallery in memory equals the database, on both databases, whoever writes and whenever it looks."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import delete, event, select, update
 
 from app.db.engine import Database, open_database
 from app.db.tables import GalleryChange, GalleryState, Person, Template
@@ -18,16 +18,10 @@ from app.people import service as people
 from app.people.schemas import PersonUpdate
 from app.settings import Settings
 from ml.errors import ModelError
-from tests.app.factories import make_embedding, make_person, make_principal, make_template
+from tests.app.factories import make_person, make_principal, make_template
 
 MODEL, DIM = "dlib-resnet/1", 128
 Start = Callable[..., GalleryReplica]
-
-
-@pytest.fixture(autouse=True)
-def rarely_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica follows only when it is told to, unless a test says otherwise."""
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 3600.0)
 
 
 @pytest.fixture
@@ -40,29 +34,28 @@ def database(settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def start(settings: Settings) -> Iterator[Start]:
-    """Starts replicas, each with connections of its own, as another process would have.
+    """Starts replicas, each with connections of its own, as another process would have; none follows by itself.
 
-    What is given is done by somebody else while the replica loads, one thing before each page that it reads.
+    What is given is done by somebody else between two statements of the load.
     """
-    started: list[tuple[GalleryReplica, Database]] = []
+    opened: list[Database] = []
 
-    def start(*between_pages: Callable[[], object]) -> GalleryReplica:
+    def start(meanwhile: Callable[[], object] | None = None) -> GalleryReplica:
         own = open_database(settings)
-        if between_pages:
-            do_between_pages(own, between_pages)
+        opened.append(own)
+        if meanwhile is not None:
+            do_before_templates_are_read(own, meanwhile)
         replica = GalleryReplica(own, model=MODEL, dim=DIM)
-        started.append((replica, own))
-        replica.start()
+        replica.rebuild()
         return replica
 
     yield start
-    for replica, own in started:
-        replica.stop()
+    for own in opened:
         own.dispose()
 
 
-def do_between_pages(database: Database, deeds: Sequence[Callable[[], object]]) -> None:
-    waiting = list(deeds)
+def do_before_templates_are_read(database: Database, deed: Callable[[], object]) -> None:
+    waiting = [deed]
 
     def act(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "FROM templates" in statement and waiting:
@@ -154,9 +147,11 @@ def test_it_is_not_loaded_before_it_was_started(database: Database) -> None:
     assert not GalleryReplica(database, model=MODEL, dim=DIM).is_loaded
 
 
-def test_many_templates_are_loaded_in_pages(database: Database, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_templates_are_loaded_in_portions(
+    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_person(database, 7)
-    for page in (1, 3, 7):  # pages that end within, at and beyond the last row
+    for page in (1, 3, 7):  # portions that end within, at and beyond the last row
         monkeypatch.setattr(queries, "_LOAD_ROWS", page)
         assert held(start()) == stored(database)
 
@@ -175,49 +170,10 @@ def test_many_changes_are_applied_in_portions(
 ) -> None:
     replica = start()
     add_person(database, 7)
-    monkeypatch.setattr("app.gallery.replica._REVISIONS_AT_ONCE", 3)
+    monkeypatch.setattr("app.gallery.loading._REVISIONS_AT_ONCE", 3)
     monkeypatch.setattr(queries, "_IDS_AT_ONCE", 2)
     assert replica.catch_up() == 7
     assert held(replica) == stored(database)
-
-
-def test_a_replica_follows_by_itself(database: Database, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.02)
-    replica = start()
-    person_id = add_person(database, 2)
-    await_true(lambda: held(replica) == stored(database) != [])
-    erase(database, person_id)
-    await_true(lambda: held(replica) == [])
-    assert replica.version().revision == 3
-
-
-def test_a_replica_follows_again_after_the_database_was_away(
-    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.02)
-    replica = start()
-    with database.write() as session:
-        session.execute(text("ALTER TABLE gallery_changes RENAME TO mislaid"))
-    sleep(0.2)
-    with database.write() as session:
-        session.execute(text("ALTER TABLE mislaid RENAME TO gallery_changes"))
-    add_person(database)
-    await_true(lambda: held(replica) == stored(database))
-
-
-def test_a_row_that_cannot_be_used_does_not_end_the_following(
-    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.02)
-    replica = start()
-    with database.write() as session:
-        broken = make_template(session=session, person=make_person(session=session), embedding=bytes(4 * DIM)).id
-    sleep(0.2)
-    assert replica.version().revision == 0  # it stays at what it could apply
-    with database.write() as session:
-        mended = update(Template).where(Template.id == broken).values(embedding=make_embedding(seed=1))
-        session.execute(mended)
-    await_true(lambda: held(replica) == [broken])
 
 
 def test_a_template_that_came_and_went_unseen_leaves_nothing(database: Database, start: Start) -> None:
@@ -267,29 +223,29 @@ def test_an_erased_person_is_found_no_more(database: Database, start: Start) -> 
     assert (version.n_people, version.n_templates) == (0, 0)
 
 
-def test_what_is_committed_between_two_pages_of_a_load_is_neither_missed_nor_doubled(
-    database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
+def test_what_is_committed_in_the_middle_of_a_load_is_neither_missed_nor_doubled(
+    database: Database, start: Start
 ) -> None:
-    monkeypatch.setattr(queries, "_LOAD_ROWS", 2)
-    read_already, not_read_yet, away = (add_person(database, n) for n in (2, 3, 1))
-    replica = start(
-        lambda: add_person(database, 2),
-        lambda: erase(database, read_already),
-        lambda: set_active(database, away, False),
-        lambda: erase(database, not_read_yet),
-        lambda: set_active(database, away, True),
-    )
-    replica.catch_up()  # SQLite: it sees nothing of what is done while it reads
-    assert replica.catch_up() == stored_revision(database)
+    erased, stays, away, back = (add_person(database, n) for n in (2, 3, 1, 2))
+
+    def meanwhile() -> None:
+        add_person(database, 2)
+        erase(database, erased)
+        set_active(database, away, False)
+        set_active(database, back, False)
+        set_active(database, back, True)
+
+    replica = start(meanwhile)
+    assert replica.version().revision == replica.catch_up() == stored_revision(database)
     assert held(replica) == stored(database)
-    assert len(held(replica)) == 3
+    assert set(replica.snapshot()[0].person_ids) >= {stays, back}
+    assert len(held(replica)) == 7
 
 
 def test_what_is_written_while_a_replica_loads_is_neither_missed_nor_doubled(
     database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "_LOAD_ROWS", 3)  # a load of many pages, so that writers come between
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.01)
     replicas = [start()]
 
     def write() -> None:
@@ -331,19 +287,75 @@ def test_the_revision_never_goes_backwards(database: Database, start: Start) -> 
     assert replica.catch_up() == stored_revision(database) == 30
 
 
-def test_concurrent_writers_leave_revisions_without_gaps(database: Database) -> None:
-    n_writers, n_each = 5, 8
+def test_a_replica_that_was_away_longer_than_the_log_reaches_loads_everything_anew(
+    database: Database, start: Start
+) -> None:
+    gone = add_person(database, 2)
+    replica, follower_in_time = start(), start()
+    erase(database, gone)
+    add_person(database, 3)
+    follower_in_time.catch_up()
+    with database.write() as session:
+        queries.delete_changes(session, stored_revision(database) - 1, 1000)
+    add_person(database)
+    for each in (replica, follower_in_time):
+        assert each.catch_up() == stored_revision(database)
+        assert held(each) == stored(database)
+
+
+def test_a_replica_notices_a_database_that_went_back_in_time(database: Database, start: Start) -> None:
+    """As when a backup is restored under it."""
+    add_person(database)
+    replica = start()
+    erase(database, add_person(database))
+    replica.catch_up()
+    with database.write() as session:
+        session.execute(delete(GalleryChange).where(GalleryChange.revision > 1))
+        session.execute(update(GalleryState).values(revision=1))
+    assert replica.catch_up() == 1
+    assert held(replica) == stored(database)
+
+
+def test_nobody_who_is_in_a_transaction_waits_for_a_load(database: Database, start: Start) -> None:
+    replica = start()
+    add_person(database)
+    with database.write() as session:
+        queries.delete_changes(session, 1, 1000)
+    with database.write() as session, pytest.raises(ProblemError, match="loading the gallery anew"):
+        replica.catch_up(session)
+    assert held(replica) == []
+
+
+def test_a_rebuild_swaps_in_what_is_stored_and_searches_go_on(database: Database, start: Start) -> None:
+    person_id = add_person(database, 3)
+    with database.read() as session:
+        probe = np.frombuffer(session.scalars(select(Template.embedding)).first(), "<f4")[None]
+    replica, is_over = start(), threading.Event()
+    n_searches: list[int] = []
+
+    def rebuild() -> None:
+        while not is_over.is_set():
+            replica.rebuild()
 
     def write() -> None:
-        for _ in range(n_each):
-            with database.write() as session:
-                make_template(session=session, person=make_person(session=session))
+        for _ in range(8):
+            add_person(database, 2)
+            replica.catch_up()
+        is_over.set()
 
-    run_together(*[write] * n_writers)
-    with database.read() as session:
-        written = session.execute(select(GalleryChange.revision, GalleryChange.seq).order_by(GalleryChange.revision))
-        assert [tuple(row) for row in written] == [(n + 1, 0) for n in range(n_writers * n_each)]
-    assert stored_revision(database) == n_writers * n_each
+    def search() -> None:
+        last = 0
+        while not is_over.is_set():
+            hits, version = replica.search(probe, 1)
+            assert person_id in hits[0].person_ids
+            assert version.revision >= last
+            last = version.revision
+            n_searches.append(1)
+
+    run_together(rebuild, write, search, search)
+    assert len(n_searches) > 1
+    assert replica.catch_up() == stored_revision(database)
+    assert held(replica) == stored(database)
 
 
 def test_templates_of_another_backbone_are_refused_and_it_says_what_to_do(database: Database, start: Start) -> None:
@@ -390,17 +402,12 @@ def test_it_says_when_it_has_not_been_able_to_look_for_long(
     database: Database, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "being loaded" in str(GalleryReplica(database, model=MODEL, dim=DIM).trouble)
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 0.02)
-    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.5)
     replica = start()
-    sleep(0.7)
     assert replica.trouble is None
-    with database.write() as session:
-        session.execute(text("ALTER TABLE gallery_changes RENAME TO mislaid"))
-    await_true(lambda: "last compared with the database" in str(replica.trouble))
-    with database.write() as session:
-        session.execute(text("ALTER TABLE mislaid RENAME TO gallery_changes"))
-    await_true(lambda: replica.trouble is None)
+    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.0)
+    assert "last compared with the database" in str(replica.trouble)
+    monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 60.0)
+    assert replica.trouble is None
 
 
 def test_waiting_for_a_revision_applies_it(database: Database, start: Start) -> None:
@@ -430,7 +437,7 @@ def test_waiting_in_vain_is_503_and_says_when_to_come_back(start: Start, monkeyp
 
 def test_a_replica_that_stops_keeps_nobody_waiting(start: Start) -> None:
     replica = start()
-    replica.stop()
+    replica.close()
     started = monotonic()
     with pytest.raises(ProblemError, match="gallery revision 1"):
         replica.wait_for(1)

@@ -24,16 +24,12 @@ from tests.app.operating_points.test_threshold import current, put
 Headers = dict[str, str]
 
 
-@pytest.fixture(autouse=True)
-def rarely_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 3600.0)
-
-
 @pytest.fixture
 def late(settings: Settings, inference: LocalInference, client: TestClient) -> Iterator[TestClient]:
     """A replica that started with an empty database, before somebody enrolled people with another backbone."""
     app = create_app(settings, inference)
     with TestClient(app) as late:
+        app.state.gallery_upkeep.follower.stop()
         database: Database = app.state.database
         with database.write() as session:
             claim_model(session, "sface/1")

@@ -144,11 +144,11 @@ def test_what_was_found_stands_while_only_the_card_speaks(
 
 
 def test_a_calibration_sees_what_another_replica_has_just_enrolled(
-    settings: Settings, inference: LocalInference, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, inference: LocalInference
 ) -> None:
-    monkeypatch.setattr("app.gallery.replica.POLL_EVERY_S", 3600.0)
     app = create_app(settings, inference)
     with TestClient(app) as client:
+        app.state.gallery_upkeep.follower.stop()
         database: Database = app.state.database
         admin = make_headers(database=database, scope="admin")
         for number, calibrate in enumerate(

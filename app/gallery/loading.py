@@ -1,0 +1,83 @@
+"""Database -> gallery in memory: everything in one consistent read, and then the log.
+
+The table itself is the snapshot that a replica starts from: a million templates are read and indexed in ten seconds or
+so, and no file of embeddings lies beside the database that an erasure would have to find.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.gallery import queries
+from app.gallery.changes import current_revision
+from app.gallery.queries import StoredTemplates
+from app.gallery.rules import refuse_other_model
+from ml.gallery import Gallery
+
+_REVISIONS_AT_ONCE = 500
+
+
+class LogTooShortError(Exception):
+    """The log does not lead from a replica's revision to the database's: it was compacted, or the database restored."""
+
+
+@dataclass(slots=True, eq=False)
+class Index:
+    """A gallery in memory and the revision it is at."""
+
+    gallery: Gallery
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portion:
+    """Some revisions of the log: read slowly, applied in an instant."""
+
+    removed: list[int]
+    added: StoredTemplates
+    revision: int
+
+    def apply(self, index: Index) -> None:
+        gallery = index.gallery
+        gallery.remove(self.removed)
+        gallery.remove(self.added.ids)  # somebody deactivated and activated again within the portion
+        gallery.add(self.added.ids, self.added.person_ids, self.added.embeddings, gallery.model)
+        index.revision = self.revision
+
+
+def load(session: Session, *, model: str, dim: int) -> Index:
+    """Read everything for the backbone in use.
+
+    Args:
+        session: of `Database.snapshot`, so that the templates are those of the revision.
+        model: the backbone in use.
+        dim: length of its embeddings.
+
+    Raises:
+        ModelError: the stored embeddings come from another backbone.
+    """
+    refuse_other_model(queries.stored_model(session), model)
+    index = Index(Gallery(model=model, dim=dim), current_revision(session))
+    for portion in queries.all_templates(session, dim):
+        index.gallery.add(portion.ids, portion.person_ids, portion.embeddings, model)
+    return index
+
+
+def read_log(session: Session, index: Index) -> Portion | None:
+    """What comes next for an index; None when it is up to date.
+
+    Raises:
+        LogTooShortError: it can only be loaded anew.
+        ModelError: another replica has enrolled people with another backbone.
+    """
+    if current_revision(session) == index.revision:
+        return None
+    changes = queries.changes_after(session, index.revision, _REVISIONS_AT_ONCE)
+    if not changes or changes[0].revision != index.revision + 1:
+        raise LogTooShortError
+    refuse_other_model(queries.stored_model(session), index.gallery.model)
+    final = {change.template_id: change.kind for change in changes}  # the last word about each template counts
+    added = [template_id for template_id, kind in final.items() if kind == "add"]
+    removed = [template_id for template_id, kind in final.items() if kind == "remove"]
+    templates = queries.templates_by_id(session, added, index.gallery.dim)
+    return Portion(removed, templates, changes[-1].revision)
