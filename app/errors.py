@@ -7,11 +7,11 @@ not know becomes 500 `internal_error`, and the stack is logged, never sent.
 from collections.abc import Callable, Mapping, Sequence
 from errno import EDQUOT, ENOSPC
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -19,6 +19,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ml.errors import ImageError, ModelError, VideoError
+
+# What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
+# read-only standby.
+DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PendingRollbackError, PoolTimeoutError)
 
 MEDIA_TYPE = "application/problem+json"
 # How soon a caller may try again when something outside the request was in the way.
@@ -152,7 +156,8 @@ def _stored_value(_exc: Any) -> ProblemError:
 
 
 def _database(_exc: Any) -> ProblemError:
-    detail = "The database does not answer. Nothing was changed; try again."
+    # It may have gone away after it has committed, so this cannot say that nothing was changed.
+    detail = "The database does not answer. Try again; what carries an Idempotency-Key is not done twice."
     return ProblemError(503, "database_unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -175,7 +180,7 @@ TABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any]
     (ModelError, _model),
     (RequestValidationError, _fields),
     (DataError, _stored_value),
-    ((OperationalError, InterfaceError, PoolTimeoutError), _database),
+    (DATABASE_AWAY, _database),
     (ClientDisconnect, _gone),  # nobody reads the answer; this keeps it from being logged as our failure
     (HTTPException, _http),
 )

@@ -7,6 +7,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -40,6 +41,9 @@ from app.inference.images import ImageReader
 from app.inference.local import load_local_inference
 from app.inference.port import Inference
 from app.jobs.routes import router as jobs_router
+from app.metrics.requests import RequestMetrics
+from app.metrics.routes import router as metrics_router
+from app.metrics.state import StateCollector
 from app.operating_points.calibrator import Calibrator
 from app.operating_points.current import PointInForce
 from app.operating_points.recalibrator import Recalibrator
@@ -60,6 +64,7 @@ ROUTERS = (
     system_router,
     audit_router,
     health_router,
+    metrics_router,
 )
 DESCRIPTION = "Face-recognition attendance: enrol people, identify them, and know how often that goes wrong."
 # What a form adds around the file it carries: boundaries, headers, small fields.
@@ -71,6 +76,7 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
 
     `inference` is used instead of loading networks, for whoever has them loaded already.
     """
+    metrics = CollectorRegistry()
     app = FastAPI(
         title="Rollcall",
         version=__version__,
@@ -78,11 +84,14 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
         docs_url=None,  # FastAPI's own pages fetch their scripts from other people's servers
         redoc_url=None,
         lifespan=lifespan,
-        middleware=middleware(settings),
+        middleware=middleware(settings, RequestMetrics(metrics)),
         exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
     )
     _hold(app, settings)
     app.state.inference = inference
+    app.state.metrics = metrics
+    metrics.register(StateCollector(app.state))
+    ProcessCollector(registry=metrics)
     for router in ROUTERS:
         app.include_router(router)
     add_reference(app)
@@ -136,7 +145,7 @@ def _stop(app: FastAPI) -> None:
     app.state.database.dispose()
 
 
-def middleware(settings: Settings) -> list[Middleware]:
+def middleware(settings: Settings, metrics: RequestMetrics) -> list[Middleware]:
     """The layers around every route, outermost first."""
     limits = BodyLimits(
         default_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
@@ -150,7 +159,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         },
     )
     return [
-        Middleware(RequestContextMiddleware),
+        Middleware(RequestContextMiddleware, observe=metrics.observe),
         Middleware(BodyLimitMiddleware, limits=limits),
         Middleware(AuthenticationMiddleware),
     ]

@@ -35,7 +35,7 @@ class DecisionPurger:
         """Delete what is too old, or as much of it as there is time for before a stop; returns how many decisions."""
         before, n_deleted = utc_now() - self._retention, 0
         while not self._periodic.is_stopping and self._is_due(before):
-            with self._database.write() as session:
+            with self._database.write_in_turn() as session:
                 lock_gallery(session)  # erasing and judging change the same rows, in an order of their own
                 n_deleted += queries.delete_older(session, before, _AT_ONCE)
         if n_deleted:

@@ -34,4 +34,4 @@ def feedback(
     def work(session: Session) -> Answer:
         return Answer(200, service.judge(session, event_id, feedback, inference.card.look_alike_margin, caller))
 
-    return idempotency.write(work)
+    return idempotency.write(work, in_turn=True)

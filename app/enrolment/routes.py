@@ -71,7 +71,7 @@ def enroll(
 
     def attempt(store: Store) -> Answer:
         seen = enroller.read(request, photos)
-        with database.write() as session:
+        with database.write_in_turn() as session:
             enrolment = enroller.store(session, request, seen, caller)
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
 
@@ -92,7 +92,7 @@ def remove_enrolment(
     enrolment_id: str, database: DatabaseDep, uploads: UploadsDep, gallery: GalleryDep, caller: OperatorDep
 ) -> schemas.EnrolmentRemoval:
     """Removes an enrolment's templates, and its clip and job if these are still there; the person stays."""
-    with database.write() as session:
+    with database.write_in_turn() as session:
         receipt = service.remove(session, enrolment_id, caller)
     uploads.remove(enrolment_id)
     database.scrub()

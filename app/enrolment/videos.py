@@ -73,7 +73,7 @@ class VideoIntake:
     def _store(
         self, enrolment_id: str, request: EnrollRequest, file_name: str, caller: Principal, store: Store
     ) -> Answer:
-        with self.database.write() as session:
+        with self.database.write_in_turn() as session:
             lock_gallery(session)  # nobody is erased from here on
             enrolment = self._queue(session, enrolment_id, request, file_name, caller)
             answer = Answer(202, service.view(session, enrolment), {"Location": f"/v1/enrolments/{enrolment_id}"})

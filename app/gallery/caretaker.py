@@ -67,7 +67,13 @@ class Caretaker:
         self._beat_due = Due(_BEAT_EVERY_S)
         self._audit_due = Due(_AUDIT_EVERY_S, now_s + _AUDIT_EVERY_S)
         self._compaction_due = Due(_COMPACT_EVERY_S, now_s + _COMPACT_EVERY_S)
+        self._audited_s = now_s
         self._periodic = Periodic("gallery-caretaker", self.look, _LOOK_EVERY_S)
+
+    @property
+    def audit_age_s(self) -> float:
+        """Since the latest audit; without one, since the start."""
+        return self._clock() - self._audited_s
 
     def start(self) -> None:
         self._periodic.start()
@@ -117,7 +123,7 @@ class Caretaker:
         except LogTooShortError:
             self._replica.rebuild()
             report = self._replica.audit()
-        self.latest_audit = report
+        self.latest_audit, self._audited_s = report, self._clock()
         if not report.is_clean:
             log.error("gallery.audit_failed", **report.as_json())
             self._replica.rebuild()

@@ -106,11 +106,12 @@ class Idempotency:
         self._in_flight = in_flight
         self._ticket = ticket
 
-    def write(self, work: Callable[[Session], Answer]) -> Response:
-        """Runs `work` in one write transaction that also stores its answer."""
+    def write(self, work: Callable[[Session], Answer], *, in_turn: bool = False) -> Response:
+        """Runs `work` in one write transaction that also stores its answer; `in_turn`: it locks the gallery."""
+        begin = self._database.write_in_turn if in_turn else self._database.write
 
         def attempt(store: Store) -> Answer:
-            with self._database.write() as session:
+            with begin() as session:
                 return store(session, work(session))
 
         return self.run(attempt)

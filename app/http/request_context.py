@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,14 +14,18 @@ from app.logs import safe_traceback
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+Observe = Callable[[str, str, int | None, float], None]
+"""Takes method, route pattern, status and seconds of every request."""
+
 log = structlog.get_logger(__name__)
 
 
 class RequestContextMiddleware:
     """Gives each request an id (the caller's own if it is sane) and turns every exception into a problem."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe) -> None:
         self.app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -29,7 +34,7 @@ class RequestContextMiddleware:
         request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await _Exchange(self.app, scope, receive, send, request_id).run()
+            await _Exchange(self.app, scope, receive, send, request_id).run(self._observe)
 
 
 class _Exchange:
@@ -43,14 +48,16 @@ class _Exchange:
         self._request_id = request_id
         self._status: int | None = None
 
-    async def run(self) -> None:
+    async def run(self, observe: Observe) -> None:
         started = time.perf_counter()
         try:
             await self._app(self._scope, self._receive, self._send_with_id)
         except Exception as exc:
             await self._answer(exc)
         finally:
-            self._log(time.perf_counter() - started)
+            elapsed_s = time.perf_counter() - started
+            observe(self._scope["method"], self._route, self._status, elapsed_s)
+            self._log(elapsed_s)
 
     async def _send_with_id(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -66,9 +73,13 @@ class _Exchange:
             raise exc  # half an answer is out: all that is left is to break the connection
         await problem_response(problem, self._request_id)(self._scope, self._receive, self._send_with_id)
 
+    @property
+    def _route(self) -> str:
+        path: str = getattr(self._scope.get("route"), "path", "(none)")
+        return path
+
     def _log(self, elapsed_s: float) -> None:
-        route = getattr(self._scope.get("route"), "path", "(none)")
-        fields = {"method": self._scope["method"], "route": route, "status": self._status}
+        fields = {"method": self._scope["method"], "route": self._route, "status": self._status}
         log.info("http.request", **fields, ms=round(elapsed_s * 1000, 1))
 
 

@@ -67,6 +67,12 @@ def point(session: Session, point_id: str) -> OperatingPointRow | None:
     return session.get(OperatingPointRow, point_id)
 
 
+def threshold_in_force(session: Session) -> float | None:
+    """None before the first start was over."""
+    joined = select(OperatingPointRow.threshold).join(ThresholdState, ThresholdState.current_id == OperatingPointRow.id)
+    return session.scalars(joined).one_or_none()
+
+
 def points(session: Session, *, before: tuple[datetime, str] | None, limit: int) -> list[OperatingPointRow]:
     """Newest first, older than the point with this `(created_at, id)`."""
     order = OperatingPointRow.created_at.desc(), OperatingPointRow.id.desc()

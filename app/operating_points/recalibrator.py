@@ -101,7 +101,7 @@ class Recalibrator:
     def _recalibrate(self, requested_by: Sequence[str]) -> None:
         try:
             calibrated = self._calibrator.fresh()
-            with self._database.write() as session:
+            with self._database.write_in_turn() as session:
                 for by in requested_by:
                     recalibrate(session, calibrated, by, "asked for")
                 if not requested_by:

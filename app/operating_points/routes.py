@@ -43,7 +43,7 @@ def change(
     It counts from the next request on, on every replica.
     """
     calibrated = calibrator.quick()
-    with database.write() as session:
+    with database.write_in_turn() as session:
         if isinstance(new, schemas.ManualThreshold):
             row = service.set_manual(session, calibrated, new.threshold, caller.actor, new.reason)
         else:
@@ -63,7 +63,7 @@ def recalibrate(
 
     def in_background(store: Store) -> Answer:
         message = "Calculating in the background; GET /v1/threshold shows the new point when it is there."
-        with database.write() as session:
+        with database.write_in_turn() as session:
             answer = store(session, Answer(202, schemas.Queued(message=message), {"Location": "/v1/threshold"}))
         recalibrator.request(caller.actor)
         return answer
@@ -72,7 +72,7 @@ def recalibrate(
         if not calibrator.is_small:
             return in_background(store)
         calibrated = calibrator.fresh()
-        with database.write() as session:
+        with database.write_in_turn() as session:
             row = service.recalibrate(session, calibrated, caller.actor, "asked for")
             return store(session, Answer(200, schemas.OperatingPoint.model_validate(_in_force(row))))
 
@@ -125,7 +125,7 @@ def restore(
 
     def attempt(store: Store) -> Answer:
         calibrated = calibrator.quick()
-        with database.write() as session:
+        with database.write_in_turn() as session:
             row = service.restore(session, calibrated, point_id, caller.actor, wanted.reason if wanted else None)
             return store(session, Answer(200, schemas.OperatingPoint.model_validate(row)))
 
@@ -147,7 +147,7 @@ def forget_complaints(
 
     Judging the event again does the same for one complaint, as long as the event is kept.
     """
-    with database.write() as session:
+    with database.write_in_turn() as session:
         return service.forget_complaints(session, person_a, person_b, caller.actor)
 
 

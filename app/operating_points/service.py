@@ -37,7 +37,7 @@ def ensure_point(database: Database, calibrator: Calibrator) -> None:
     if current is None or current.model != calibrator.model:
         calibrated = calibrator.fresh() if calibrator.is_small else calibrator.from_card()
         reason = "first start" if current is None else "another backbone"
-        with database.write() as session:
+        with database.write_in_turn() as session:
             set_auto(session, calibrated, None, SYSTEM, reason)
 
 

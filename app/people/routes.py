@@ -132,7 +132,7 @@ def update_person(
     caller: OperatorDep,
 ) -> schemas.Person:
     """Changes the fields that are sent; null empties a field. Who is not `active` is recognised no more."""
-    with database.write() as session:
+    with database.write_in_turn() as session:
         view = service.views(session, [service.update(session, person_id, update, caller)])[0]
     gallery_changed()
     return view
@@ -147,7 +147,7 @@ def erase_person(
     caller: OperatorDep,
 ) -> schemas.ErasureReceipt:
     """Erases a person: embeddings, face crops, clips and name go at once, from every store and replica."""
-    with database.write() as session:
+    with database.write_in_turn() as session:
         clips = cancel_clips(session, person_id, caller)
         receipt = service.erase(session, person_id, caller)
     gallery_changed()

@@ -6,9 +6,12 @@ from time import monotonic, sleep
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.testclient import TestClient
 
-from app.db.engine import Database
+from app.db.engine import Database, open_database
+from app.errors import problem_for
 from app.gallery.queries import lock_gallery
 from app.gallery.replica import GalleryReplica
 from app.inference.local import LocalInference
@@ -70,3 +73,66 @@ def test_a_follower_that_waits_for_a_connection_keeps_nobody_waiting(app: FastAP
             assert gallery.catch_up(session) == 1
             assert monotonic() - began < 2
     follower.join()
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)  # SQLite has one writer at a time in any case
+@pytest.mark.usefixtures("client")
+def test_writers_who_wait_for_the_gallery_leave_the_connections_to_others(
+    client: TestClient, database: Database, settings: Settings, admin: Headers
+) -> None:
+    """Two connections, and five enrolments while another replica holds the gallery."""
+    other = open_database(settings)
+
+    def enrol() -> None:
+        with database.write_in_turn() as session:
+            lock_gallery(session)
+            make_person(session=session)
+
+    waiting = [Thread(target=enrol) for _ in range(5)]
+    try:
+        with other.write() as session:
+            lock_gallery(session)
+            for thread in waiting:
+                thread.start()
+            sleep(0.3)
+            began = monotonic()
+            assert client.get("/v1/people", headers=admin).json()["items"] == []
+            assert monotonic() - began < 5
+    finally:
+        for thread in waiting:
+            thread.join()
+        other.dispose()
+    assert len(client.get("/v1/people", headers=admin).json()["items"]) == 5
+
+
+@pytest.mark.usefixtures("client")
+def test_a_writer_whose_turn_does_not_come_is_told_to_try_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.engine.TURN_TIMEOUT_S", 0.1)
+    refused: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with database.write_in_turn():
+                pass
+        except PoolTimeoutError as error:
+            refused.append(error)
+
+    with database.write_in_turn():
+        late = Thread(target=write)
+        late.start()
+        late.join()
+    assert problem_for(refused[0]).status_code == 503
+    with database.write_in_turn():
+        pass
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_whoever_stops_in_the_middle_of_a_transaction_does_not_hold_the_gallery_for_ever(settings: Settings) -> None:
+    database = open_database(settings)
+    with database.read() as session:
+        shown = {name: session.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "tcp_keepalives_idle")}
+        idle = session.scalar(text("SHOW idle_in_transaction_session_timeout"))
+    database.dispose()
+    assert (shown, idle) == ({"lock_timeout": "30s", "tcp_keepalives_idle": "30"}, "1min")

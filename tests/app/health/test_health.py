@@ -39,7 +39,7 @@ def test_a_service_that_lacks_something_says_what(app: FastAPI, client: TestClie
 def test_a_gallery_that_is_not_kept_up_to_date_is_not_ready(
     app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app.state.gallery.stop()  # as if the follower had died
+    app.state.gallery_upkeep.follower.stop()  # as if it had died
     monkeypatch.setattr("app.gallery.replica.STALE_AFTER_S", 0.0)
     [problem] = client.get("/health/ready").json()["errors"]
     assert problem["loc"] == ["gallery"]
