@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import sleep
@@ -47,6 +48,14 @@ class RefusedError(ServiceError):
         self.problem = problem
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """A file of a form that is no file here; `name` is what the service calls it in its answers."""
+
+    name: str
+    content: bytes
+
+
 class Client:
     """Calls the REST API, waiting politely when it says it is busy."""
 
@@ -77,12 +86,29 @@ class Client:
                 parts = [(field, (file.name, opened.enter_context(file.open("rb")))) for field, file in files]
                 return self._http.post(path, data=fields, files=parts)
 
-        return self._answered(send)
+        return self._answered(send).json()
+
+    def post_once(
+        self, path: str, fields: dict[str, str], files: Sequence[tuple[str, MemoryFile]], idempotency_key: str
+    ) -> tuple[Any, bool]:
+        """POST a form with files from memory; also says whether the answer is that of an earlier, equal request."""
+        parts = [(field, (file.name, file.content)) for field, file in files]
+        headers = {"Idempotency-Key": idempotency_key}
+        answer = self._answered(lambda: self._http.post(path, data=fields, files=parts, headers=headers))
+        return answer.json(), "Idempotent-Replayed" in answer.headers
+
+    def post_csv(self, path: str, content: bytes) -> Any:
+        headers = {"Content-Type": "text/csv"}
+        return self._answered(lambda: self._http.post(path, content=content, headers=headers)).json()
+
+    def get_content(self, path: str) -> bytes:
+        """GET what is not JSON, whole."""
+        return self._answered(lambda: self._http.get(path)).content
 
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> Any:
-        return self._answered(lambda: self._http.request(method, path, json=json))
+        return self._answered(lambda: self._http.request(method, path, json=json)).json()
 
-    def _answered(self, send: Callable[[], httpx.Response]) -> Any:
+    def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         for _ in range(_TRIES):
             try:
                 answer = send()
@@ -91,11 +117,12 @@ class Client:
                     f"no answer from {self._url} ({type(error).__name__}): start it with `rollcall serve`, or name "
                     "another with --url"
                 ) from error
-            if answer.status_code not in (429, 503):
+            # Most 409 are final; one that is not, such as the first request still being worked on, says when to ask.
+            if answer.status_code not in (429, 503) and "Retry-After" not in answer.headers:
                 break
             sleep(float(answer.headers.get("Retry-After", "1")))
         if answer.is_success:
-            return answer.json()
+            return answer
         raise RefusedError(
             answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text}
         )
