@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from structlog.types import EventDict, Processor
 
+from app.errors import DATABASE_AWAY
 from app.settings import Settings
 
 
@@ -54,6 +55,14 @@ def _route_stdlib(settings: Settings, shared: list[Processor]) -> None:
 
 def _console() -> Processor:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+
+def log_failure(log: Any, event: str, error: Exception, **fields: Any) -> None:
+    """Say what went wrong in the background: with its stack, unless the database is away, which everybody will say."""
+    if isinstance(error, DATABASE_AWAY):
+        log.warning(event, reason="the database does not answer", error=type(error).__name__, **fields)
+    else:
+        log.error(event, exc_info=error, **fields)
 
 
 def render_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -5,6 +5,8 @@ from threading import Event, Thread
 
 import structlog
 
+from app.logs import log_failure
+
 log = structlog.get_logger(__name__)
 
 
@@ -35,7 +37,7 @@ class Periodic:
         while True:
             try:
                 self._work()
-            except Exception:  # the database is away: a thread that died would go unnoticed
-                log.exception("periodic.failed", name=self._name)
+            except Exception as error:  # a thread that died would go unnoticed
+                log_failure(log, "periodic.failed", error, name=self._name)
             if self._stop.wait(self._every_s):
                 return

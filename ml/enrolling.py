@@ -60,9 +60,12 @@ def choose_samples(photos: Sequence[Photo], enrolled: FloatArray, limits: Qualit
             (ambiguous if has_rival else clear)[number] = sample
     clear, same_again = _without_repeats(clear, enrolled)
     clear, conflicting = _of_one_person(clear, enrolled, bounds)
-    supported = {n: s for n, s in ambiguous.items() if _nearest(s, _stack(clear, enrolled)) >= bounds.same}
-    rejected |= dict.fromkeys(same_again, Reason.DUPLICATE_FRAME) | dict.fromkeys(conflicting, Reason.IDENTITY_CONFLICT)
+    certain = _stack(clear, enrolled)
+    supported = {n: s for n, s in ambiguous.items() if _nearest(s, certain) >= bounds.same}
     rejected |= {n: Reason.SEVERAL_PEOPLE for n in ambiguous if n not in supported}
+    supported, also_again = _without_repeats(supported, certain)
+    rejected |= dict.fromkeys([*same_again, *also_again], Reason.DUPLICATE_FRAME)
+    rejected |= dict.fromkeys(conflicting, Reason.IDENTITY_CONFLICT)
     return Choice(kept=dict(sorted((clear | supported).items())), rejected=dict(sorted(rejected.items())))
 
 

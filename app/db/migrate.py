@@ -50,6 +50,11 @@ def head_revision() -> str | None:
     return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
+def all_revisions() -> list[str]:
+    """Every revision this release knows, the oldest first."""
+    return [script.revision for script in reversed(list(ScriptDirectory.from_config(_config(None)).walk_revisions()))]
+
+
 def _config(connection: Connection | None) -> Config:
     config = Config()
     folder = Path(migrations.__path__[0])

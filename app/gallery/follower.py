@@ -6,6 +6,7 @@ import structlog
 
 from app.gallery.bell import Bell
 from app.gallery.replica import GalleryReplica
+from app.logs import log_failure
 
 # How often changes are looked for when nobody tells of them.
 POLL_EVERY_S = 1.0
@@ -39,5 +40,5 @@ class Follower:
                 return
             try:
                 self._replica.catch_up()
-            except Exception:  # the database is away, or a row cannot be used: a follower that died would go unnoticed
-                log.exception("gallery.catch_up_failed")
+            except Exception as error:  # a follower that died would go unnoticed
+                log_failure(log, "gallery.catch_up_failed", error)

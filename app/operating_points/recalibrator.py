@@ -9,6 +9,7 @@ import structlog
 
 from app.db.engine import Database
 from app.gallery.replica import GalleryReplica
+from app.logs import log_failure
 from app.operating_points import queries
 from app.operating_points.calibrator import Calibrator
 from app.operating_points.service import SYSTEM, recalibrate
@@ -76,8 +77,8 @@ class Recalibrator:
         while not self._stop.wait(_LOOK_EVERY_S):
             try:
                 self._look(monotonic())
-            except Exception:  # the database is away: a thread that died would go unnoticed
-                log.exception("threshold.recalibration_failed")
+            except Exception as error:  # a thread that died would go unnoticed
+                log_failure(log, "threshold.recalibration_failed", error)
                 self._stop.wait(_REST_AFTER_FAILURE_S)
 
     def _look(self, now_s: float) -> None:

@@ -82,6 +82,16 @@ def test_an_ambiguous_photo_is_kept_when_a_clear_one_shows_the_same_person() -> 
     assert among_others.rejected == {0: Reason.SEVERAL_PEOPLE}
 
 
+def test_an_ambiguous_photo_that_is_enrolled_already_is_not_enrolled_again() -> None:
+    rival = make_sample(embedding=BEA, box_xyxy=(280, 140, 380, 260))
+    seen = near(ANA, 1)
+    photo = make_photo(make_sample(embedding=seen, box_xyxy=(160, 140, 260, 260)), rival)
+    first = choose_samples([photo], ANA[None], ENROLL_LIMITS, BOUNDS)
+    again = choose_samples([photo, photo], np.stack([ANA, seen]), ENROLL_LIMITS, BOUNDS)
+    assert (list(first.kept), first.rejected) == ([0], {})
+    assert (again.kept, again.rejected) == ({}, dict.fromkeys((0, 1), Reason.DUPLICATE_FRAME))
+
+
 def test_the_same_picture_twice_is_enrolled_once() -> None:
     choice = choose_samples([alone(ANA), alone(ANA)], NOBODY, ENROLL_LIMITS, BOUNDS)
     assert list(choice.kept) == [0]

@@ -40,10 +40,14 @@ class Job(Base):
 
 
 class JobWorker(Base):
-    """A process that runs jobs. It is alive as long as it has a row here, and keeps it by its heartbeat."""
+    """A process that runs jobs. It is alive as long as it has a row here, and keeps it by its heartbeat.
+
+    `queues` are the names of those that it serves.
+    """
 
     __tablename__ = "job_workers"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     beat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    queues: Mapped[list[str]] = mapped_column(JSON)

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -8,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Engine, inspect, text
 
 from app.db.engine import make_engine
-from app.db.migrate import current_revision, downgrade, head_revision, upgrade
+from app.db.migrate import all_revisions, current_revision, downgrade, head_revision, upgrade
 from app.db.tables import Base
 
 MIGRATE = """
@@ -41,6 +42,33 @@ def test_migrating_down_removes_every_table_and_up_again_brings_them_back(engine
     assert inspect(engine).get_table_names() == ["alembic_version"]
     upgrade(engine)
     assert set(Base.metadata.tables) < set(inspect(engine).get_table_names())
+
+
+def schema(engine: Engine) -> dict[str, Any]:
+    """Everything that a migration can change, in an order of its own."""
+    seen = inspect(engine)
+    return {
+        table: {
+            "columns": sorted((c["name"], str(c["type"]), c["nullable"]) for c in seen.get_columns(table)),
+            "indexes": sorted((str(i["name"]), i["column_names"], i["unique"]) for i in seen.get_indexes(table)),
+            "keys": sorted((str(k["name"]), k["constrained_columns"]) for k in seen.get_foreign_keys(table)),
+            "unique": sorted((str(u["name"]), u["column_names"]) for u in seen.get_unique_constraints(table)),
+        }
+        for table in seen.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_every_migration_can_be_undone_and_done_again(engine: Engine) -> None:
+    previous, before = "base", schema(engine)
+    for revision in all_revisions():
+        upgrade(engine, revision)
+        after = schema(engine)
+        downgrade(engine, previous)
+        assert schema(engine) == before, revision
+        upgrade(engine, revision)
+        assert schema(engine) == after != before, revision
+        previous, before = revision, after
 
 
 def test_migrating_twice_changes_nothing_and_the_gallery_starts_at_revision_zero(engine: Engine) -> None:

@@ -7,7 +7,7 @@ from alembic import op
 
 from app.db.types import UtcDateTime
 
-revision = "0006"
+revision = "0005"
 down_revision = "0004"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
