@@ -5,7 +5,7 @@ schema `dbos` in our PostgreSQL database, which Alembic does not look at. What i
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -16,13 +16,12 @@ from sqlalchemy import URL
 
 from app.db.engine import make_engine
 
-QUEUE: Final = "rollcall-jobs"
 WORKFLOW: Final = "run_job"
 # DBOS starts only what was enqueued under the same version, so ours is no release number: every release can run a job
 # that another one enqueued, since all that is handed over is an id.
 VERSION: Final = "1"
 _FILE = "jobs.sqlite3"
-# Latency of a start against load when idle: 0.1 s costs 3 % of a core, 0.25 s 1.6 %, measured.
+# Latency of a start against load when idle: 0.1 s costs 3 % of a core, 0.25 s 1.6 %, measured; that for each queue.
 _POLL_EVERY_S = 0.25
 _CONNECTIONS = 4
 _FORGOTTEN_AT_ONCE = 500
@@ -30,12 +29,17 @@ _WAITING = {"ENQUEUED", "DELAYED"}
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-class DbosQueue:
-    """Calls `run(job_id)` in this process, one at a time, for jobs that any worker has handed over."""
+class DbosQueues:
+    """Calls `run(job_id)` in this process, one at a time of each queue, for jobs that any worker has handed over.
 
-    def __init__(self, url: URL, worker: str, run: Callable[[str], None]) -> None:
+    A process that is busy with one queue's job may so be given one of each other queue. It keeps them for when it has
+    its hands free, and takes no more; an idle worker takes them from it.
+    """
+
+    def __init__(self, url: URL, worker: str, queues: Sequence[str], run: Callable[[str], None]) -> None:
         self._url = url
         self._worker = worker
+        self._queues = [_named(queue) for queue in queues]
         self._run = run
 
     def start(self) -> None:
@@ -43,18 +47,20 @@ class DbosQueue:
         logging.getLogger("dbos").addHandler(logging.NullHandler())  # else it adds one that prints past our format
         DBOS(config=self._config())
         DBOS.workflow(name=WORKFLOW)(_started_by_dbos(self._run))
-        DBOS.listen_queues([QUEUE])
+        DBOS.listen_queues(self._queues)
         DBOS.launch()
-        DBOS.register_queue(
-            QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_EVERY_S, on_conflict="always_update"
-        )
+        for queue in self._queues:
+            DBOS.register_queue(
+                queue, worker_concurrency=1, polling_interval_sec=_POLL_EVERY_S, on_conflict="always_update"
+            )
 
-    def hand_over(self, job_ids: Sequence[str], live_workers: Collection[str]) -> None:
-        """Sees to it that each of these queued jobs will be started by somebody."""
+    def hand_over(self, queue: str, job_ids: Sequence[str], is_busy: Mapping[str, bool]) -> None:
+        """Sees to it that each of these queued jobs will be started by somebody; `is_busy` has every live worker."""
         listed = DBOS.list_workflows(workflow_ids=list(job_ids), load_input=False, load_output=False)
         known = {workflow.workflow_id: workflow for workflow in listed}
         for job_id in job_ids:
-            self._hand_over(job_id, known.get(job_id), live_workers)
+            if not self._is_taken(known.get(job_id), is_busy):
+                _enqueue(_named(queue), job_id, known.get(job_id))
 
     def forget_ended(self) -> None:
         """Throws away records of what is over; the jobs' own rows say all there is to say."""
@@ -62,19 +68,14 @@ class DbosQueue:
         if ended:
             DBOS.delete_workflows([workflow.workflow_id for workflow in ended])
 
-    def _hand_over(self, job_id: str, known: WorkflowStatus | None, live_workers: Collection[str]) -> None:
-        is_ours = known is not None and known.app_version == VERSION
-        if known is not None and is_ours and known.status in _WAITING:
-            return
-        if known is not None and known.status == "PENDING" and known.executor_id in live_workers:
-            return  # about to claim it, or about to say that it put it back
-        if known is not None and is_ours and known.status == "PENDING":
-            DBOS.resume_workflow(job_id, queue_name=QUEUE)
-            return
-        if known is not None:  # it ended there, but the job is queued, so it shall run again
-            DBOS.delete_workflow(job_id)
-        options = {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": job_id, "app_version": VERSION}
-        DBOS.enqueue_workflow_with_options(options, job_id)  # type: ignore[arg-type]
+    def _is_taken(self, known: WorkflowStatus | None, is_busy: Mapping[str, bool]) -> bool:
+        """Whether a live worker has it, and nobody else should."""
+        is_holder_busy = None if known is None else is_busy.get(known.executor_id or "")
+        if known is None or known.status != "PENDING" or is_holder_busy is None:
+            return False
+        # An idle one is about to claim it, or about to say that it put it back. From a busy one only we who are idle
+        # take it: nobody else would start it any sooner.
+        return not is_holder_busy or is_busy.get(self._worker, True)
 
     def _config(self) -> DBOSConfig:
         config = DBOSConfig(
@@ -91,6 +92,24 @@ class DbosQueue:
         else:
             config["system_database_engine"] = make_engine(self._url, pool_size=_CONNECTIONS)
         return config
+
+
+def _named(queue: str) -> str:
+    return f"rollcall-{queue}"
+
+
+def _enqueue(queue: str, job_id: str, known: WorkflowStatus | None) -> None:
+    # Kinds may change their queue from release to release.
+    is_there = known is not None and (known.queue_name, known.app_version) == (queue, VERSION)
+    if known is not None and is_there and known.status in _WAITING:
+        return
+    if known is not None and is_there and known.status == "PENDING":
+        DBOS.resume_workflow(job_id, queue_name=queue)
+        return
+    if known is not None:  # it ended there, but the job is queued, so it shall run again
+        DBOS.delete_workflow(job_id)
+    options = {"workflow_name": WORKFLOW, "queue_name": queue, "workflow_id": job_id, "app_version": VERSION}
+    DBOS.enqueue_workflow_with_options(options, job_id)  # type: ignore[arg-type]
 
 
 def _started_by_dbos(run: Callable[[str], None]) -> Callable[[str], None]:

@@ -1,10 +1,10 @@
 """All SQL about jobs and workers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -49,9 +49,11 @@ def oldest_queued(session: Session, kinds: Collection[str], limit: int) -> list[
     return list(session.scalars(select(Job.id).where(*wanted).order_by(Job.created_at, Job.id).limit(limit)))
 
 
-def n_unfinished(session: Session) -> tuple[int, int]:
-    """How many jobs are queued, and how many are running."""
+def n_unfinished(session: Session, kinds: Collection[str] | None = None) -> tuple[int, int]:
+    """How many jobs, of these kinds only where they are given, are queued, and how many are running."""
     statement = select(Job.status, func.count()).where(Job.finished_at.is_(None)).group_by(Job.status)
+    if kinds is not None:
+        statement = statement.where(Job.kind.in_(kinds))
     counted = {status: n for status, n in session.execute(statement)}
     return counted.get(JobStatus.QUEUED, 0), counted.get(JobStatus.RUNNING, 0)
 
@@ -87,23 +89,29 @@ def delete_finished(session: Session, before: datetime) -> None:
     session.execute(delete(Job).where(Job.finished_at < before))
 
 
-def beat(session: Session, worker: str) -> None:
+def beat(session: Session, worker: str, queues: Sequence[str]) -> None:
     """Says that a worker is alive; also brings back one that was taken for dead."""
     now = clock(session)
-    row: dict[str, Any] = {"id": worker, "started_at": now, "beat_at": now}
+    row: dict[str, Any] = {"id": worker, "started_at": now, "beat_at": now, "queues": list(queues)}
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     statement = insert(JobWorker).values(row)
     session.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"beat_at": now}))
 
 
-def live_workers(session: Session) -> set[str]:
-    return set(session.scalars(select(JobWorker.id)))
+def live_workers(session: Session) -> dict[str, bool]:
+    """Who is alive, and whether they are busy with a job."""
+    is_busy = exists().where(Job.worker == JobWorker.id, Job.status == JobStatus.RUNNING)
+    return {worker: busy for worker, busy in session.execute(select(JobWorker.id, is_busy))}
+
+
+def served_queues(session: Session) -> list[list[str]]:
+    """The queues of each live worker, by what can be said of them where none is left that would bury the silent."""
+    heard = JobWorker.beat_at >= clock(session) - timedelta(seconds=SILENT_AFTER_S)
+    return list(session.scalars(select(JobWorker.queues).where(heard)))
 
 
 def n_heard_workers(session: Session) -> int:
-    """Live workers, by what can be said of them where no worker is left that would bury the silent."""
-    heard = JobWorker.beat_at >= clock(session) - timedelta(seconds=SILENT_AFTER_S)
-    return session.execute(select(func.count()).select_from(JobWorker).where(heard)).scalar_one()
+    return len(served_queues(session))
 
 
 def delete_worker(session: Session, worker: str) -> None:

@@ -1,5 +1,6 @@
 """What a job can be, and what becomes of one whose worker died."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -63,10 +64,22 @@ def new_worker_id() -> str:
     return new_id("wrk")
 
 
-def message_of(job: Job, n_workers: int) -> str | None:
-    """What people are told about a job: one that waits for nobody must not look as if it were about to start."""
-    waits_for_nobody = job.status == JobStatus.QUEUED and n_workers == 0
-    return NO_WORKER if waits_for_nobody and job.message != NO_NETWORKS else job.message
+def no_worker_for(queue: str) -> str:
+    return f"No worker serves the queue `{queue}`: start one with `rollcall worker --queues {queue}`."
+
+
+def message_of(job: Job, queue: str | None, served: Sequence[Collection[str]]) -> str | None:
+    """What people are told about a job: one that waits for nobody must not look as if it were about to start.
+
+    `served` are the queues of each worker. Of a job whose queue only another release knows, nothing is said.
+    """
+    if job.status != JobStatus.QUEUED or job.message == NO_NETWORKS:
+        return job.message
+    if not served:
+        return NO_WORKER
+    if queue is not None and not any(queue in queues for queues in served):
+        return no_worker_for(queue)
+    return job.message
 
 
 def told(error: BaseException) -> str | None:

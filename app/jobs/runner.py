@@ -11,7 +11,7 @@ import structlog
 from app.db.tables import Job
 from app.jobs import queries, service
 from app.jobs.context import Equipment, JobCancelled, JobContext, JobInterrupted, JobLost, JobUnequipped
-from app.jobs.handlers import Handlers
+from app.jobs.handlers import Kinds
 from app.jobs.rules import DATABASE_AWAY, INTERNAL, NO_NETWORKS, TRIED_TOO_OFTEN, JobStatus, told
 from ml.errors import ModelError
 
@@ -44,19 +44,22 @@ class JobRunner:
         self,
         worker: str,
         equipment: Equipment,
-        handlers: Handlers,
+        kinds: Kinds,
         stopping: Event,
         when_unfit: Callable[[], None] = lambda: None,
     ) -> None:
         self._worker = worker
         self._equipment = equipment
-        self._handlers = handlers
+        self._kinds = kinds
         self._stopping = stopping
         self._when_unfit = when_unfit
         self._hands = Lock()
 
     def run(self, job_id: str) -> None:
-        """Do the job, unless it is done, cancelled, somebody else's or of a kind for others. Never raises."""
+        """Do the job, unless it is done, cancelled, somebody else's or of a kind for others. Never raises.
+
+        A job of another queue waits here for the hands, unclaimed, so that an idle worker may take it meanwhile.
+        """
         with self._hands:
             try:
                 job = None if self._stopping.is_set() else self._claim(job_id)
@@ -86,7 +89,7 @@ class JobRunner:
     def _claim(self, job_id: str) -> Job | None:
         try:
             with self._equipment.database.write() as session:
-                return service.claim(session, job_id, self._worker, self._handlers)
+                return service.claim(session, job_id, self._worker, self._kinds)
         except DATABASE_AWAY:  # the job stays queued, and the dispatcher comes back to it
             log.warning("jobs.claim_failed", job_id=job_id)
             return None
@@ -104,7 +107,7 @@ class JobRunner:
     def _outcome(self, job: Job, context: JobContext) -> Outcome | None:
         """None when the job is somebody else's by now."""
         try:
-            result = _as_json(self._handlers[job.kind](context))
+            result = _as_json(self._kinds[job.kind].handler(context))
             context.raise_if_stopped()
             return Outcome(JobStatus.DONE, result=result)
         except JobLost:

@@ -28,3 +28,21 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None = Field(description="When the latest attempt began.")
     finished_at: datetime | None
+
+
+class Queue(BaseModel):
+    """Jobs of some kinds, which wait for the same workers."""
+
+    name: str = Field(examples=["video"])
+    n_queued: int
+    n_running: int
+    n_workers: int = Field(description="Workers that serve this queue, perhaps among others; with none, its jobs wait.")
+
+
+class Workload(BaseModel):
+    """Long work that is not over, and who there is to do it."""
+
+    n_queued: int
+    n_running: int
+    n_workers: int = Field(description="Processes that run jobs, one each; with none, queued jobs wait for ever.")
+    queues: list[Queue]

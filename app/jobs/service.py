@@ -3,7 +3,7 @@
 Each function works in the caller's transaction.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,7 @@ from app.db.tables import Job
 from app.db.types import new_id, utc_now
 from app.errors import ProblemError
 from app.jobs import queries, schemas
+from app.jobs.handlers import Kinds, built_in, by_queue, queue_of
 from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, MAX_ATTEMPTS, JobStatus, message_of
 
 
@@ -44,13 +45,26 @@ def get(session: Session, job_id: str) -> Job:
 
 def views(session: Session, jobs: Sequence[Job]) -> list[schemas.Job]:
     """Jobs as the API shows them."""
-    n_workers = _n_workers_for(session, jobs)
-    return [schemas.Job.model_validate(job).model_copy(update={"message": message_of(job, n_workers)}) for job in jobs]
+    messages = _messages(session, jobs)
+    views = [schemas.Job.model_validate(job) for job in jobs]
+    return [view.model_copy(update={"message": message}) for view, message in zip(views, messages, strict=True)]
 
 
 def told_message(session: Session, job: Job) -> str | None:
     """What people are told of how far the job is; a queued one says so when there is no worker to start it."""
-    return message_of(job, _n_workers_for(session, [job]))
+    return _messages(session, [job])[0]
+
+
+def workload(session: Session) -> schemas.Workload:
+    """What is not over, and who there is to do it. Kinds that only another release knows count in the totals alone."""
+    served = queries.served_queues(session)
+    queues = []
+    for name, kinds in by_queue(built_in()).items():
+        n_queued, n_running = queries.n_unfinished(session, kinds)
+        n_workers = sum(name in each for each in served)
+        queues.append(schemas.Queue(name=name, n_queued=n_queued, n_running=n_running, n_workers=n_workers))
+    n_queued, n_running = queries.n_unfinished(session)
+    return schemas.Workload(n_queued=n_queued, n_running=n_running, n_workers=len(served), queues=queues)
 
 
 def cancel(session: Session, job_id: str, by: str) -> Job:
@@ -67,9 +81,9 @@ def cancel_if_running(session: Session, job_id: str, by: str) -> bool:
     return job is not None and _cancel(session, job, by)
 
 
-def claim(session: Session, job_id: str, worker: str, kinds: Collection[str]) -> Job | None:
+def claim(session: Session, job_id: str, worker: str, kinds: Kinds) -> Job | None:
     """The job, running and this worker's; None when it is not there to be had, or not of the worker's kinds."""
-    queries.beat(session, worker)  # nobody may hold a job who is not known to be alive
+    queries.beat(session, worker, list(by_queue(kinds)))  # nobody may hold a job who is not known to be alive
     job = queries.lock_job(session, job_id)
     if job is None or job.status != JobStatus.QUEUED or job.kind not in kinds:
         return None
@@ -145,9 +159,11 @@ def _queue_again(job: Job) -> None:
         job.status, job.worker = JobStatus.QUEUED, None
 
 
-def _n_workers_for(session: Session, jobs: Sequence[Job]) -> int:
-    """Who is there to start the queued ones among these; nobody is looked for where none is queued."""
-    return queries.n_heard_workers(session) if any(job.status == JobStatus.QUEUED for job in jobs) else 0
+def _messages(session: Session, jobs: Sequence[Job]) -> list[str | None]:
+    """What people are told about each; nobody is looked for who would start them where none is queued."""
+    is_any_queued = any(job.status == JobStatus.QUEUED for job in jobs)
+    served = queries.served_queues(session) if is_any_queued else []
+    return [message_of(job, queue_of(job.kind), served) for job in jobs]
 
 
 def _known(job: Job | None) -> Job:

@@ -1,7 +1,7 @@
 """`/v1/system`."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from app import __version__
 from app.auth.dependencies import OperatorDep
@@ -9,7 +9,8 @@ from app.gallery.dependencies import GalleryDep
 from app.http.dependencies import DatabaseDep
 from app.identification.schemas import GalleryInfo
 from app.inference.dependencies import InferenceDep
-from app.jobs import queries as job_queries
+from app.jobs import service as job_service
+from app.jobs.schemas import Workload
 
 router = APIRouter(prefix="/v1", tags=["Operations"])
 
@@ -23,14 +24,6 @@ class Model(BaseModel):
     limits: str
 
 
-class Jobs(BaseModel):
-    """Long work that is not over, and who there is to do it."""
-
-    n_queued: int
-    n_running: int
-    n_workers: int = Field(description="Processes that run jobs, one each; with none, queued jobs wait for ever.")
-
-
 class System(BaseModel):
     """What is running, on what, and how large it has become."""
 
@@ -39,7 +32,7 @@ class System(BaseModel):
     model: Model
     gallery: GalleryInfo
     database: str
-    jobs: Jobs
+    jobs: Workload
 
 
 @router.get("/system")
@@ -47,7 +40,7 @@ def system(inference: InferenceDep, gallery: GalleryDep, database: DatabaseDep, 
     """Version, the device and networks really in use, the gallery of the replica that answers, and the jobs."""
     card, info, version = inference.card, inference.info, gallery.version()
     with database.read() as session:
-        (n_queued, n_running), n_workers = job_queries.n_unfinished(session), job_queries.n_heard_workers(session)
+        jobs = job_service.workload(session)
     return System(
         version=__version__,
         device=info.device,
@@ -61,5 +54,5 @@ def system(inference: InferenceDep, gallery: GalleryDep, database: DatabaseDep, 
         ),
         gallery=GalleryInfo(n_people=version.n_people, n_templates=version.n_templates, revision=version.revision),
         database=database.engine.dialect.name,
-        jobs=Jobs(n_queued=n_queued, n_running=n_running, n_workers=n_workers),
+        jobs=jobs,
     )

@@ -18,7 +18,7 @@ from app.jobs.rules import DIED_TOO_OFTEN, INTERNAL, NO_WORKER, JobStatus
 from tests.app.jobs.factories import make_job
 from tests.app.jobs.handlers import PLACE
 from tests.app.jobs.worker_process import ROOT, is_alive, n_effects, pid_of, wait_for
-from tests.server import ROLLCALL, Server, environment, running_server
+from tests.server import ROLLCALL, Server, environment, run_rollcall, running_server
 
 CANCELLED, DONE, FAILED, RUNNING = JobStatus.CANCELLED, JobStatus.DONE, JobStatus.FAILED, JobStatus.RUNNING
 
@@ -107,14 +107,26 @@ def test_a_service_without_workers_says_so_until_somebody_starts_one(tmp_path: P
     with running_server(tmp_path / "data", ROLLCALL_WORKERS="0") as server, opened(server) as database:
         job_id = make_job(database=database, kind="enroll_video", payload={"enrolment_id": "enr_none"})
         with server.client(server.printed_keys[0]) as client:
-            assert client.get("/v1/system").json()["jobs"] == {"n_queued": 1, "n_running": 0, "n_workers": 0}
+            assert client.get("/v1/system").json()["jobs"] == workload(n_queued=1, n_workers=0)
             assert [shown(client, job_id)[name] for name in ("status", "message")] == ["queued", NO_WORKER]
-            with subprocess.Popen([ROLLCALL, "worker"], env=environment(server.data_dir)) as worker:
+            command = [ROLLCALL, "worker", "--queues", "video"]
+            with subprocess.Popen(command, env=environment(server.data_dir)) as worker:
                 wait_for(database, job_id, DONE)
-                assert client.get("/v1/system").json()["jobs"] == {"n_queued": 0, "n_running": 0, "n_workers": 1}
+                assert client.get("/v1/system").json()["jobs"] == workload(n_queued=0, n_workers=1)
                 worker.terminate()
             assert worker.returncode == 0
             assert client.get("/v1/system").json()["jobs"]["n_workers"] == 0
+
+
+def workload(*, n_queued: int, n_workers: int) -> dict[str, Any]:
+    """What `/v1/system` says of jobs when all are videos and none is running."""
+    counted = {"n_queued": n_queued, "n_running": 0, "n_workers": n_workers}
+    return {**counted, "queues": [{"name": "video", **counted}]}
+
+
+def test_a_worker_for_a_queue_that_there_is_not_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = run_rollcall(tmp_path / "data", "worker", "--queues", "vidoe")
+    assert (done.status, done.err) == (1, "rollcall: there is no queue `vidoe`; the queues are: video\n")
 
 
 def test_a_worker_carries_no_networks_before_a_job_needs_them(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Makes jobs in any state. Every argument is a keyword."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -10,14 +11,22 @@ from app.db.engine import Database
 from app.db.tables import Job, JobWorker
 from app.jobs import queries, service
 from app.jobs.context import Equipment
-from app.jobs.handlers import Handler
+from app.jobs.handlers import Handler, Kind, Kinds
 from app.jobs.rules import JobStatus
 from app.jobs.runner import JobRunner
 from app.settings import Settings
 
 BY = "key:test"
 WORKER = "wrk_test"
-KINDS = frozenset({"test"})
+QUEUE = "test"
+
+
+def make_kinds(*names: str, queue: str = QUEUE) -> Kinds:
+    """Kinds of jobs that have nothing to do."""
+    return {name: Kind(queue, lambda _context: {}) for name in names}
+
+
+KINDS = make_kinds("test")
 
 
 def make_job(*, database: Database, kind: str = "test", payload: dict[str, Any] | None = None) -> str:
@@ -37,7 +46,7 @@ def make_running(
     """A job that a live worker is doing for the nth time."""
     job_id = make_job(database=database, kind=kind, payload=payload)
     with database.write() as session:
-        job = service.claim(session, job_id, worker, {kind})
+        job = service.claim(session, job_id, worker, make_kinds(kind))
         assert job is not None
         job.attempts = attempts
     return job_id
@@ -51,10 +60,12 @@ def make_cancelling(*, database: Database) -> str:
     return job_id
 
 
-def make_worker(*, database: Database, worker: str = WORKER, silent_for_s: float = 0.0) -> None:
+def make_worker(
+    *, database: Database, worker: str = WORKER, queues: Sequence[str] = (QUEUE,), silent_for_s: float = 0.0
+) -> None:
     """A worker that was last heard of that long ago."""
     with database.write() as session:
-        queries.beat(session, worker)
+        queries.beat(session, worker, queues)
         heard_at = queries.clock(session) - timedelta(seconds=silent_for_s)
         session.execute(update(JobWorker).where(JobWorker.id == worker).values(beat_at=heard_at))
 
@@ -75,7 +86,8 @@ def make_runner(
     stopping: Event | None = None,
     equipment: Equipment | None = None,
 ) -> JobRunner:
-    return JobRunner(worker, equipment or Equipment(Settings(), database), {kind: handler}, stopping or Event())
+    kinds = {kind: Kind(QUEUE, handler)}
+    return JobRunner(worker, equipment or Equipment(Settings(), database), kinds, stopping or Event())
 
 
 def read_job(*, database: Database, job_id: str, session: Any = None) -> Job:

@@ -1,4 +1,4 @@
-"""Jobs that misbehave, for workers that tests start: `--handlers tests.app.jobs.handlers:handlers`."""
+"""Jobs that misbehave, for workers that tests start: `--handlers tests.app.jobs.handlers:kinds`."""
 
 import os
 import signal
@@ -13,22 +13,16 @@ from app.audit.service import record
 from app.db.tables import AuditEntry
 from app.errors import ProblemError
 from app.jobs.context import JobContext
-from app.jobs.handlers import Handlers
+from app.jobs.handlers import Kind, Kinds
 
-PLACE = "tests.app.jobs.handlers:handlers"
+PLACE = "tests.app.jobs.handlers:kinds"
 EFFECT = "test.effect"
 
 
-def handlers() -> Handlers:
-    return {
-        "count": count,
-        "deaf": deaf,
-        "die": die,
-        "equip": equip,
-        "look_around": look_around,
-        "refuse": refuse,
-        "stumble": stumble,
-    }
+def kinds() -> Kinds:
+    """All in one queue, but for one kind that waits apart from them."""
+    together = [count, deaf, die, equip, look_around, refuse, stumble]
+    return {each.__name__: Kind("test", each) for each in together} | {"count_apart": Kind("apart", count)}
 
 
 def count(context: JobContext) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from app.db.engine import Database
 from app.db.tables import AuditEntry, Job
 from app.errors import ProblemError
-from app.jobs import queries, service
+from app.jobs import queries, schemas, service
 from app.jobs.rules import (
     DIED_TOO_OFTEN,
     INTERNAL,
@@ -14,6 +14,7 @@ from app.jobs.rules import (
     SILENT_AFTER_S,
     Claim,
     JobStatus,
+    no_worker_for,
 )
 from tests.app.jobs.factories import (
     BY,
@@ -23,6 +24,7 @@ from tests.app.jobs.factories import (
     make_cancelling,
     make_finished,
     make_job,
+    make_kinds,
     make_running,
     make_worker,
     read_job,
@@ -58,7 +60,7 @@ def test_only_one_worker_gets_a_job(database: Database) -> None:
 def test_claiming_says_that_the_worker_is_alive(database: Database) -> None:
     with database.write() as session:
         assert service.claim(session, "job_none", "wrk_1", KINDS) is None
-        assert queries.live_workers(session) == {"wrk_1"}
+        assert set(queries.live_workers(session)) == {"wrk_1"}
 
 
 def test_a_claim_ends_with_the_attempt(database: Database) -> None:
@@ -155,7 +157,7 @@ def test_a_worker_that_says_goodbye_gives_its_job_back_uncounted(database: Datab
     job_id = make_running(database=database, attempts=2)
     with database.write() as session:
         service.give_up_all(session, WORKER)
-        assert queries.live_workers(session) == set()
+        assert set(queries.live_workers(session)) == set()
     job = read_job(database=database, job_id=job_id)
     assert (job.status, job.worker, job.attempts) == ("queued", None, 1)
 
@@ -178,7 +180,7 @@ def test_a_kind_that_a_worker_does_not_know_is_left_to_others(database: Database
     with database.write() as session:
         assert service.claim(session, job_id, WORKER, KINDS) is None
     with database.write() as session:
-        assert service.claim(session, job_id, "wrk_newer", {"test", "alchemy"}) is not None
+        assert service.claim(session, job_id, "wrk_newer", make_kinds("test", "alchemy")) is not None
 
 
 def test_cancelling_what_may_be_over_says_whether_there_was_anything_to_cancel(database: Database) -> None:
@@ -221,6 +223,15 @@ def test_a_queued_job_says_so_when_nobody_is_there_to_do_it(database: Database) 
     assert told(database, job_id) == NO_WORKER
 
 
+def test_a_queued_job_says_so_when_all_workers_serve_other_queues(database: Database) -> None:
+    job_id, unheard_of = make_job(database=database, kind="enroll_video"), make_job(database=database, kind="alchemy")
+    make_worker(database=database, queues=["training"])
+    assert told(database, job_id) == no_worker_for("video")
+    assert told(database, unheard_of) is None  # who serves its queue, only another release can tell
+    make_worker(database=database, worker="wrk_video", queues=["training", "video"])
+    assert told(database, job_id) is None
+
+
 def test_jobs_that_wait_for_nobody_say_what_they_did(database: Database) -> None:
     for job_id in (make_running(database=database), make_finished(database=database)):
         kill_worker(database=database)
@@ -234,14 +245,19 @@ def test_why_the_last_worker_left_is_not_hidden_by_its_being_gone(database: Data
     assert told(database, job_id) == NO_NETWORKS
 
 
-def test_what_is_not_over_is_counted(database: Database) -> None:
-    with database.read() as session:
-        assert queries.n_unfinished(session) == (0, 0)
-        assert queries.n_heard_workers(session) == 0
+def test_what_is_not_over_is_counted_by_queue(database: Database) -> None:
+    def workload() -> schemas.Workload:
+        with database.read() as session:
+            return service.workload(session)
+
+    video = schemas.Queue(name="video", n_queued=0, n_running=0, n_workers=0)
+    assert workload() == schemas.Workload(n_queued=0, n_running=0, n_workers=0, queues=[video])
     for make in (make_job, make_job, make_running, make_finished):
         make(database=database)
-    make_worker(database=database, worker="wrk_idle")
-    make_worker(database=database, worker="wrk_killed", silent_for_s=SILENT_AFTER_S + 5)
-    with database.read() as session:
-        assert queries.n_unfinished(session) == (2, 1)
-        assert queries.n_heard_workers(session) == 2
+    for _ in range(3):
+        make_job(database=database, kind="enroll_video")
+    make_running(database=database, kind="enroll_video")
+    make_worker(database=database, worker="wrk_idle", queues=["training", "video"])
+    make_worker(database=database, worker="wrk_killed", queues=["video"], silent_for_s=SILENT_AFTER_S + 5)
+    video = schemas.Queue(name="video", n_queued=3, n_running=1, n_workers=1)
+    assert workload() == schemas.Workload(n_queued=5, n_running=2, n_workers=2, queues=[video])

@@ -1,6 +1,7 @@
 """A real worker process with the tests' own handlers."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,13 +26,14 @@ PATIENCE_S = 40.0
 class WorkerProcess:
     """`python -m app.jobs` as `rollcall serve` starts it. An older one knows only the kinds that are built in."""
 
-    def __init__(self, settings: Settings, log: Path, *, is_older: bool = False) -> None:
+    def __init__(self, settings: Settings, log: Path, *, is_older: bool = False, queues: str | None = None) -> None:
         self.id = new_worker_id()
         url = settings.database_url
         given = {"ROLLCALL_DATABASE_URL": url.get_secret_value()} if url else {}
         given |= {"ROLLCALL_WORKER_TIMEOUT_S": str(settings.worker_timeout_s), "PYTHONPATH": str(ROOT)}
         given |= {"ROLLCALL_BACKBONE": settings.backbone}
         more = [] if is_older else ["--handlers", PLACE]
+        more += [] if queues is None else ["--queues", queues]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "app.jobs", "--id", self.id, *more],
@@ -48,6 +50,12 @@ class WorkerProcess:
     def kill(self) -> None:
         self._process.kill()
         self.wait()
+
+    def suspend(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def leave_alone(self) -> int:
         """As if whoever started it were gone; returns its exit status."""
@@ -67,8 +75,10 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_process(settings: Settings, log: Path, *, is_older: bool = False) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(settings, log, is_older=is_older)
+def worker_process(
+    settings: Settings, log: Path, *, is_older: bool = False, queues: str | None = None
+) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(settings, log, is_older=is_older, queues=queues)
     try:
         yield process
     finally:

@@ -1,3 +1,5 @@
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -8,13 +10,17 @@ from tests.app.jobs.factories import make_finished, make_job, make_running, make
 def test_the_system_counts_the_jobs_and_who_does_them(
     app: FastAPI, client: TestClient, database: Database, operator: dict[str, str]
 ) -> None:
-    def jobs() -> dict[str, int]:
-        shown: dict[str, int] = client.get("/v1/system", headers=operator).json()["jobs"]
-        return shown
+    def jobs() -> Any:
+        return client.get("/v1/system", headers=operator).json()["jobs"]
 
+    video = {"name": "video", "n_queued": 0, "n_running": 0, "n_workers": 0}
     make_job(database=database)
-    assert jobs() == {"n_queued": 1, "n_running": 0, "n_workers": 0}
+    assert jobs() == {"n_queued": 1, "n_running": 0, "n_workers": 0, "queues": [video]}
     make_finished(database=database)
     make_running(database=database)
     make_worker(database=database, worker="wrk_idle")
-    assert jobs() == {"n_queued": 1, "n_running": 1, "n_workers": 2}
+    assert jobs() == {"n_queued": 1, "n_running": 1, "n_workers": 2, "queues": [video]}
+    make_job(database=database, kind="enroll_video")
+    make_worker(database=database, worker="wrk_video", queues=["training", "video"])
+    video |= {"n_queued": 1, "n_workers": 1}
+    assert jobs() == {"n_queued": 2, "n_running": 1, "n_workers": 3, "queues": [video]}
