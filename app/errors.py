@@ -21,7 +21,7 @@ from starlette.responses import Response
 from ml.errors import ImageError, ModelError, VideoError
 
 # What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
-# read-only standby.
+# read-only standby. Whoever met one of these may try again.
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PendingRollbackError, PoolTimeoutError)
 
 MEDIA_TYPE = "application/problem+json"

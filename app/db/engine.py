@@ -1,11 +1,12 @@
 """Opens the database so that it behaves the same on SQLite and PostgreSQL."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -73,6 +74,25 @@ class Database:
                 yield session
         finally:
             self._turn.release()
+
+    @contextmanager
+    def alone(self, purpose: str) -> Iterator[bool]:
+        """Whether no other replica does this now; nobody else will until the block ends, or this process does.
+
+        On SQLite there is no other replica.
+        """
+        if self.engine.dialect.name == "sqlite":
+            yield True
+            return
+        # Outside any transaction: the block may take long, and must keep nothing from being vacuumed meanwhile.
+        with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            number = zlib.crc32(purpose.encode())
+            is_ours = bool(connection.scalar(select(func.pg_try_advisory_lock(number))))
+            try:
+                yield is_ours
+            finally:
+                if is_ours:
+                    connection.execute(select(func.pg_advisory_unlock(number)))
 
     def scrub(self) -> None:
         """Overwrites what an erasure left in SQLite's write-ahead log; PostgreSQL does it by (auto)vacuum."""

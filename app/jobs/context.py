@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 
 from app.db.engine import Database
 from app.db.tables import Job
+from app.errors import DATABASE_AWAY
 from app.jobs import queries
-from app.jobs.rules import DATABASE_AWAY, Claim
+from app.jobs.rules import Claim
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.gallery.replica import GalleryReplica
+    from app.gallery.upkeep import Upkeep
     from app.inference.port import Inference
 
 # Handlers may report for every frame: what changes faster than a person reads is not written.
@@ -76,15 +78,25 @@ class Equipment:
             inference = load_local_inference(self.settings)
         return inference
 
-    @cached_property
+    @property
     def gallery(self) -> "GalleryReplica":
+        return self._upkeep.replica
+
+    def close(self) -> None:
+        """Put away what was loaded."""
+        if "_upkeep" in vars(self):
+            self._upkeep.stop()
+
+    @cached_property
+    def _upkeep(self) -> "Upkeep":
         with _loading():
             from app.gallery.replica import GalleryReplica
             from app.gallery.upkeep import Upkeep
 
             gallery = GalleryReplica(self.database, model=self.inference.info.model, dim=self.inference.card.dim)
-            Upkeep(self.database, gallery, "worker").start()
-        return gallery
+            upkeep = Upkeep(self.database, gallery, "worker")
+            upkeep.start()
+        return upkeep
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from time import time
 
 import structlog
 
+from app.db.clock import shared_now
 from app.db.engine import Database
 from app.db.tables import Job
 from app.jobs import queries, service
@@ -40,7 +41,7 @@ class Watch:
 def bury_silent(database: Database, timeout_s: float) -> None:
     """Takes for dead who has not been heard of for `timeout_s`, and frees their jobs in the same transaction."""
     with database.write() as session:
-        dead = queries.delete_silent_workers(session, queries.clock(session) - timedelta(seconds=timeout_s))
+        dead = queries.delete_silent_workers(session, shared_now(session) - timedelta(seconds=timeout_s))
         lost = service.settle_lost(session)
     for worker in dead:
         log.warning("jobs.worker_silent", worker=worker)
@@ -58,13 +59,13 @@ def bury(database: Database, worker: str) -> None:
 def purge(database: Database, retention_days: int) -> None:
     """Forgets jobs that ended long ago."""
     with database.write() as session:
-        queries.delete_finished(session, queries.clock(session) - timedelta(days=retention_days))
+        queries.delete_finished(session, shared_now(session) - timedelta(days=retention_days))
 
 
 def _ask(database: Database) -> None:
     """Fails while the database is away."""
     with database.read() as session:
-        queries.clock(session)
+        shared_now(session)
 
 
 def _log_lost(lost: list[Job]) -> None:

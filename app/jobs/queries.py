@@ -8,17 +8,9 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tupl
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from app.db.clock import shared_now
 from app.db.tables import Job, JobWorker
-from app.db.types import utc_now
 from app.jobs.rules import SILENT_AFTER_S, Claim, JobStatus
-
-
-def clock(session: Session) -> datetime:
-    """The time by which all workers agree who is alive: PostgreSQL's own; SQLite is used on one machine only."""
-    if session.get_bind().dialect.name == "sqlite":
-        return utc_now()
-    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-    return now
 
 
 def job_by_id(session: Session, job_id: str) -> Job | None:
@@ -91,7 +83,7 @@ def delete_finished(session: Session, before: datetime) -> None:
 
 def beat(session: Session, worker: str, queues: Sequence[str]) -> None:
     """Says that a worker is alive; also brings back one that was taken for dead."""
-    now = clock(session)
+    now = shared_now(session)
     row: dict[str, Any] = {"id": worker, "started_at": now, "beat_at": now, "queues": list(queues)}
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     statement = insert(JobWorker).values(row)
@@ -106,7 +98,7 @@ def live_workers(session: Session) -> dict[str, bool]:
 
 def served_queues(session: Session) -> list[list[str]]:
     """The queues of each live worker, by what can be said of them where none is left that would bury the silent."""
-    heard = JobWorker.beat_at >= clock(session) - timedelta(seconds=SILENT_AFTER_S)
+    heard = JobWorker.beat_at >= shared_now(session) - timedelta(seconds=SILENT_AFTER_S)
     return list(session.scalars(select(JobWorker.queues).where(heard)))
 
 

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
 from app.db.tables import Job
 from app.db.types import new_id
 from app.errors import problem_for
-
-# What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
-# read-only standby. Whatever met one of these is tried again.
-DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 
 # A job that ended its worker this often is taken for the cause: a fourth worker would die as well.
 MAX_ATTEMPTS: Final = 3

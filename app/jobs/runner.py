@@ -9,10 +9,11 @@ from typing import Any
 import structlog
 
 from app.db.tables import Job
+from app.errors import DATABASE_AWAY
 from app.jobs import queries, service
 from app.jobs.context import Equipment, JobCancelled, JobContext, JobInterrupted, JobLost, JobUnequipped
 from app.jobs.handlers import Kinds
-from app.jobs.rules import DATABASE_AWAY, INTERNAL, NO_NETWORKS, TRIED_TOO_OFTEN, JobStatus, told
+from app.jobs.rules import INTERNAL, NO_NETWORKS, TRIED_TOO_OFTEN, JobStatus, told
 from ml.errors import ModelError
 
 _TRY_AGAIN_AFTER_S = 1.0

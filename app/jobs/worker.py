@@ -19,6 +19,7 @@ from app.jobs.dispatcher import Dispatcher
 from app.jobs.handlers import Kinds, by_queue
 from app.jobs.rules import BEAT_AT_LEAST_EVERY_S, GRACE_S
 from app.jobs.runner import JobRunner
+from app.logs import log_failure
 from app.settings import Settings
 
 # Heartbeats within a worker's timeout: a few may be late before it counts as dead.
@@ -70,6 +71,7 @@ class Worker:
         self._ended.set()
         with self._database.write() as session:
             service.give_up_all(session, self._id)
+        self._equipment.close()
         log.info("jobs.worker_ended", worker=self._id)
 
     def _beat(self) -> None:
@@ -85,8 +87,8 @@ class Worker:
             while not until.wait(every_s):
                 try:
                     work()
-                except Exception:  # the database is away: a thread that died would go unnoticed
-                    log.exception("jobs.worker_failed", part=name)
+                except Exception as error:  # a thread that died would go unnoticed
+                    log_failure(log, "jobs.worker_failed", error, part=name)
                     until.wait(_REST_S)
 
         Thread(target=loop, name=name, daemon=True).start()

@@ -17,6 +17,7 @@ from app.db.tables import (
     OperatingPointRow,
     PairComplaint,
     Person,
+    RecalibrationRequest,
     SuspiciousTemplateRow,
     Template,
     ThresholdState,
@@ -65,6 +66,20 @@ def lock_state(session: Session) -> ThresholdState:
 
 def point(session: Session, point_id: str) -> OperatingPointRow | None:
     return session.get(OperatingPointRow, point_id)
+
+
+def pending_requests(session: Session) -> list[str]:
+    """Ids of the calibrations that somebody waits for, the oldest first."""
+    order = RecalibrationRequest.created_at, RecalibrationRequest.id
+    return list(session.scalars(select(RecalibrationRequest.id).order_by(*order)))
+
+
+def take_requests(session: Session, ids: Sequence[str]) -> list[str]:
+    """Delete those of these requests that are still there; returns who made them, the oldest first, each once."""
+    row = RecalibrationRequest
+    deleted = delete(row).where(row.id.in_(ids)).returning(row.created_at, row.id, row.requested_by)
+    rows = sorted(session.execute(deleted), key=lambda taken: (taken.created_at, taken.id))
+    return list(dict.fromkeys(taken.requested_by for taken in rows))
 
 
 def threshold_in_force(session: Session) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from time import monotonic
 
 import structlog
@@ -21,6 +21,10 @@ _QUIET_S, _AT_LATEST_S = 1.0, 10.0
 _REST_PER_WORK = 10.0
 # What fails at once would else be tried four times a second, and a large gallery be searched each time.
 _REST_AFTER_FAILURE_S = 5.0
+# How often requests are looked for that were made to other replicas, or that nobody carried out.
+_ASK_EVERY_S = 5.0
+# While another replica calibrates.
+_ASK_AGAIN_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +47,7 @@ def is_due(now_s: float, waiting: Waiting) -> bool:
 
 
 class Recalibrator:
-    """Watches the gallery's revision; `request` asks for a calibration at once, and so does who got only the card."""
+    """Watches the gallery's revision, and for requests; of several replicas one calibrates, and the others see that."""
 
     def __init__(self, database: Database, gallery: GalleryReplica, calibrator: Calibrator) -> None:
         self._database = database
@@ -52,8 +56,8 @@ class Recalibrator:
         self._seen_revision = -1
         self._first_change_s: float | None = None
         self._last_change_s = self._last_end_s = self._last_took_s = 0.0
-        self._requested_by: list[str] = []
-        self._asking = Lock()
+        self._woken = Event()
+        self._asked_s = 0.0
         self._stop = Event()
         self._thread = Thread(target=self._run, name="recalibrator", daemon=True)
 
@@ -68,10 +72,9 @@ class Recalibrator:
         if self._thread.is_alive():
             self._thread.join()
 
-    def request(self, by: str) -> None:
-        """Calibrate as soon as possible, on behalf of a person."""
-        with self._asking:
-            self._requested_by.append(by)
+    def wake(self) -> None:
+        """There is a new request; without this it would be found a little later."""
+        self._woken.set()
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
@@ -86,31 +89,43 @@ class Recalibrator:
         if revision != self._seen_revision:
             self._seen_revision, self._last_change_s = revision, now_s
             self._first_change_s = self._first_change_s or now_s
-        requested_by = self._take_requests()
-        if requested_by or self._calibrator.is_wanted or self._is_due(now_s):
-            self._recalibrate(requested_by)
-            self._first_change_s = None
-            self._last_end_s = monotonic()
-            self._last_took_s = self._last_end_s - now_s
+        requests = self._pending(now_s)
+        if requests or self._calibrator.is_wanted or self._is_due(now_s):
+            self._calibrate_alone(requests, now_s)
 
-    def _take_requests(self) -> list[str]:
-        """Everybody who asked so far. Who asks while we calibrate may know of something that it does not see yet."""
-        with self._asking:
-            taken, self._requested_by = list(dict.fromkeys(self._requested_by)), []
-            return taken
+    def _pending(self, now_s: float) -> list[str]:
+        """Requests, of whichever replica; who asks while we calibrate may know of something that it does not see."""
+        if not self._woken.is_set() and now_s - self._asked_s < _ASK_EVERY_S:
+            return []
+        self._woken.clear()
+        self._asked_s = now_s
+        with self._database.read() as session:
+            return queries.pending_requests(session)
 
-    def _recalibrate(self, requested_by: Sequence[str]) -> None:
-        try:
-            calibrated = self._calibrator.fresh()
-            with self._database.write_in_turn() as session:
-                for by in requested_by:
-                    recalibrate(session, calibrated, by, "asked for")
-                if not requested_by:
-                    recalibrate(session, calibrated, SYSTEM, "templates changed")
-        except BaseException:
-            with self._asking:  # they were told that it will be done
-                self._requested_by = [*requested_by, *self._requested_by]
-            raise
+    def _calibrate_alone(self, requests: Sequence[str], now_s: float) -> None:
+        with self._database.alone("recalibration") as is_alone:
+            if not is_alone:
+                self._stop.wait(_ASK_AGAIN_S)
+                return
+            if requests or self._calibrator.is_wanted or not self._is_done():
+                self._calibrate(requests)
+        self._first_change_s = None
+        self._last_end_s = monotonic()
+        self._last_took_s = self._last_end_s - now_s
+
+    def _is_done(self) -> bool:
+        """Whether another replica has calibrated for what we see, or for more."""
+        with self._database.read() as session:
+            return queries.state(session).calibrated_revision >= self._seen_revision
+
+    def _calibrate(self, requests: Sequence[str]) -> None:
+        calibrated = self._calibrator.fresh()
+        with self._database.write_in_turn() as session:
+            requested_by = queries.take_requests(session, requests)
+            for by in requested_by:
+                recalibrate(session, calibrated, by, "asked for")
+            if not requested_by:
+                recalibrate(session, calibrated, SYSTEM, "templates changed")
 
     def _is_due(self, now_s: float) -> bool:
         if self._first_change_s is None:

@@ -63,9 +63,10 @@ def recalibrate(
 
     def in_background(store: Store) -> Answer:
         message = "Calculating in the background; GET /v1/threshold shows the new point when it is there."
-        with database.write_in_turn() as session:
+        with database.write() as session:
+            service.request_recalibration(session, caller.actor)
             answer = store(session, Answer(202, schemas.Queued(message=message), {"Location": "/v1/threshold"}))
-        recalibrator.request(caller.actor)
+        recalibrator.wake()
         return answer
 
     def attempt(store: Store) -> Answer:

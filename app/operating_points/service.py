@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.audit.service import record
 from app.db.engine import Database
-from app.db.tables import OperatingPointRow, ThresholdState
+from app.db.tables import OperatingPointRow, RecalibrationRequest, ThresholdState
 from app.db.types import new_id, utc_now
 from app.decisions import queries as decision_queries
 from app.decisions.rules import replay
@@ -72,6 +72,12 @@ def restore(session: Session, calibrated: Calibrated, point_id: str, by: str, re
     row = _fix(session, calibrated, earlier.threshold, by, reason or f"restored from {point_id}")
     _audit(session, by, "threshold.restored", row, {"restored": point_id})
     return row
+
+
+def request_recalibration(session: Session, by: str) -> None:
+    """Have it done in the background, by whichever replica comes to it first."""
+    session.add(RecalibrationRequest(id=new_id("rcl"), requested_by=by, created_at=utc_now()))
+    session.flush()
 
 
 def recalibrate(session: Session, calibrated: Calibrated, by: str, reason: str) -> OperatingPointRow | None:

@@ -8,6 +8,7 @@ from app.db.tables.operating_points import (
     LookAlikeRow,
     OperatingPointRow,
     PairComplaint,
+    RecalibrationRequest,
     SuspiciousTemplateRow,
     ThresholdState,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "OperatingPointRow",
     "PairComplaint",
     "Person",
+    "RecalibrationRequest",
     "SuspiciousTemplateRow",
     "Template",
     "ThresholdState",

@@ -58,6 +58,16 @@ class ThresholdState(Base):
     n_templates: Mapped[int] = mapped_column(BigInteger)
 
 
+class RecalibrationRequest(Base):
+    """Somebody was told that a calibration will be made; whichever replica makes it deletes the row."""
+
+    __tablename__ = "recalibration_requests"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    requested_by: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class LookAlikeRow(Base):
     """Two people, `person_a < person_b`, who must lead each other by `margin` to be named, as the gallery shows.
 

@@ -55,8 +55,7 @@ class Worker:
         JobRunner(f"wrk_{job_id}", self._equipment, built_in(), Event()).run(job_id)
 
     def close(self) -> None:
-        if "gallery" in self._equipment.__dict__:
-            self._equipment.gallery.stop()
+        self._equipment.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from app.db.clock import shared_now
 from app.db.engine import Database
 from app.db.tables import Job, JobWorker
 from app.jobs import queries, service
@@ -66,7 +67,7 @@ def make_worker(
     """A worker that was last heard of that long ago."""
     with database.write() as session:
         queries.beat(session, worker, queues)
-        heard_at = queries.clock(session) - timedelta(seconds=silent_for_s)
+        heard_at = shared_now(session) - timedelta(seconds=silent_for_s)
         session.execute(update(JobWorker).where(JobWorker.id == worker).values(beat_at=heard_at))
 
 

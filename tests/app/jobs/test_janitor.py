@@ -3,6 +3,7 @@ from datetime import timedelta
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from app.db.clock import shared_now
 from app.db.engine import Database
 from app.db.tables import Job, JobWorker
 from app.jobs import janitor, queries
@@ -13,7 +14,7 @@ TIMEOUT_S = 15.0
 
 def silence(database: Database, worker: str, seconds: float) -> None:
     with database.write() as session:
-        heard = queries.clock(session) - timedelta(seconds=seconds)
+        heard = shared_now(session) - timedelta(seconds=seconds)
         session.execute(update(JobWorker).where(JobWorker.id == worker).values(beat_at=heard))
 
 
@@ -72,7 +73,7 @@ def test_a_worker_that_has_just_started_takes_over_from_the_dead_at_once(databas
 def test_jobs_that_ended_long_ago_are_forgotten(database: Database) -> None:
     old, new, queued = make_finished(database=database), make_finished(database=database), make_job(database=database)
     with database.write() as session:
-        long_ago = queries.clock(session) - timedelta(days=31)
+        long_ago = shared_now(session) - timedelta(days=31)
         session.execute(update(Job).where(Job.id.in_([old, queued])).values(created_at=long_ago))
         session.execute(update(Job).where(Job.id == old).values(finished_at=long_ago))
     janitor.purge(database, 30)

@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from sqlalchemy import event, select, text
 from starlette.testclient import TestClient
 
-from app.db.engine import Database
+from app.db.engine import Database, open_database
 from app.db.tables import OperatingPointRow
 from app.inference.local import LocalInference
 from app.main import create_app
 from app.operating_points.recalibrator import Waiting, is_due
+from app.operating_points.service import request_recalibration
 from app.settings import Settings
 from tests.app.crowd import enrol_crowd
 from tests.app.factories import make_headers
@@ -96,7 +97,8 @@ def test_who_asks_while_a_calibration_runs_is_not_forgotten(
 
     def ask(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "FROM templates JOIN enrolments" in statement and late:
-            app.state.recalibrator.request(late.pop())
+            with database.write() as session:
+                request_recalibration(session, late.pop())
 
     event.listen(database.engine, "before_cursor_execute", ask)
     enrol_crowd(database=database, n_people=1, first_seed=900)
@@ -114,6 +116,43 @@ def test_who_asked_while_the_database_was_away_gets_their_point_later(
     with database.write() as session:
         session.execute(text("ALTER TABLE mislaid RENAME TO suspicious_templates"))
     await_true(lambda: len(asked_for(database)) == 1)
+
+
+def test_who_was_told_to_wait_gets_their_point_from_whichever_replica_is_left(
+    large: TestClient, app: FastAPI, settings: Settings, inference: LocalInference, database: Database, admin: Headers
+) -> None:
+    app.state.recalibrator.stop()  # as if its process died right after the answer
+    assert large.post("/v1/threshold/recalibrate", headers=admin).status_code == 202
+    with TestClient(create_app(settings, inference)):
+        await_true(lambda: len(asked_for(database)) == 1)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_of_two_replicas_one_calibrates(
+    client: TestClient, app: FastAPI, settings: Settings, inference: LocalInference, database: Database, admin: Headers
+) -> None:
+    other = create_app(settings, inference)
+    with TestClient(other):
+        with database.alone("recalibration") as is_ours:
+            assert is_ours
+            crowd(app, database)
+            sleep(2.5)
+            assert current(client, admin)["n_people"] == 0
+        wait_for_recalibration(client, admin, n_people=12)
+        sleep(1.5)
+    with database.read() as session:
+        points = session.scalars(select(OperatingPointRow).where(OperatingPointRow.n_people == 12)).all()
+    assert len(points) == 1
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_only_one_can_be_alone_and_the_next_one_after_it(database: Database, settings: Settings) -> None:
+    other = open_database(settings)
+    with database.alone("a"), other.alone("a") as is_other, other.alone("b") as is_another:
+        assert (is_other, is_another) == (False, True)
+    with other.alone("a") as is_other:
+        assert is_other
+    other.dispose()
 
 
 def test_after_a_restart_of_a_large_gallery_the_card_answers_at_once_and_says_so(
