@@ -32,12 +32,10 @@ from app.gallery.queries import claim_model
 from app.people.schemas import PersonCreate
 from app.people.service import row_of
 from app.settings import Settings
+from benchmarks.crowd import MODEL, embeddings
 from tests.app import photos
 from tests.server import enroll, identify, running_server
 
-MODEL, DIM = "dlib-resnet/1", 128
-# Shares of what all faces, one person's photos and one photo have in common: cosines as dlib's network gives them.
-COMMON, OWN, PHOTO = 0.80, 0.14, 0.06
 PEOPLE_AT_ONCE = 1000
 N_IDLE = 40
 PHOTO_FILE = photos.grace()
@@ -93,7 +91,7 @@ def _add_people(session: Session, numbers: range, n_photos: int) -> None:
     rows = [
         _template_row(enrolment, embedding, now)
         for number, enrolment in zip(numbers, enrolments, strict=True)
-        for embedding in _embeddings(number, n_photos)
+        for embedding in embeddings(number, n_photos)
     ]
     ids = session.scalars(insert(Template).returning(Template.id, sort_by_parameter_order=True), rows).all()
     record_additions(session, [(id_, row["person_id"]) for id_, row in zip(ids, rows, strict=True)])
@@ -103,18 +101,6 @@ def _template_row(enrolment: dict[str, Any], embedding: NDArray[np.float32], now
     pose = {"yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0}
     whose = {"person_id": enrolment["person_id"], "enrolment_id": enrolment["id"], "model": MODEL}
     return {**whose, **pose, "embedding": embedding.tobytes(), "quality": 0.9, "source": {}, "created_at": now}
-
-
-def _embeddings(number: int, n_photos: int) -> NDArray[np.float32]:
-    generator = np.random.default_rng([1, number])
-    common, own = _directions(np.random.default_rng(0), 1), _directions(generator, 1)
-    mixed = COMMON**0.5 * common + OWN**0.5 * own + PHOTO**0.5 * _directions(generator, n_photos)
-    return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), dtype="<f4")
-
-
-def _directions(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
-    vectors = generator.normal(size=(n, DIM))
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def measure(data_dir: Path) -> Measured:

@@ -199,19 +199,14 @@ class Gallery:
     def _hits(self, probe: FloatArray, near_people: list[int], near_templates: list[int]) -> PersonHits:
         numbers = list(dict.fromkeys([*near_people, *(self._person_of[t] for t in near_templates)]))
         centroid_scores = self._centroids.get(numbers) @ probe
-        best, best_ids = [], []
-        for number in numbers:
-            ids = self._templates_of[number]
-            scores = self._templates.get(ids) @ probe
-            top = int(scores.argmax())
-            best.append(scores[top])
-            best_ids.append(ids[top])
-        return PersonHits(
-            tuple(self._ids[n] for n in numbers),
-            centroid_scores,
-            np.array(best, dtype=np.float32),
-            np.array(best_ids, dtype=np.int64),
-        )
+        owned = [self._templates_of[number] for number in numbers]
+        ids = np.array([t for own in owned for t in own], dtype=np.int64)
+        scores = self._templates.get(ids.tolist()) @ probe
+        ends = np.cumsum([len(own) for own in owned])
+        best = [
+            end - len(own) + int(scores[end - len(own) : end].argmax()) for own, end in zip(owned, ends, strict=True)
+        ]
+        return PersonHits(tuple(self._ids[n] for n in numbers), centroid_scores, scores[best], ids[best])
 
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
         """Template ids, person numbers and embeddings of all rows, which may still be the index's own memory."""
