@@ -69,7 +69,9 @@ def _is_pending(replica: dict[str, Any]) -> bool:
 
 
 def _print(state: dict[str, Any]) -> None:
-    table = Table("replica", "host", "revision", "people", "templates", "last audit", "fingerprint")
+    table = Table()
+    for title in ("replica", "host", "revision", "people", "templates", "last audit", "fingerprint"):
+        table.add_column(title, no_wrap=title in ("replica", "last audit"))
     for replica in state["replicas"]:
         name = f"{replica['kind']} {replica['id'][-6:]}" + (" (silent)" if replica["is_silent"] else "")
         report = replica["audit"]
@@ -84,5 +86,5 @@ def _verdict(report: dict[str, Any] | None) -> str:
     if report is None:
         return "none yet"
     if report["is_clean"]:
-        return f"clean: {report['n_stored']} stored = {report['n_indexed']} indexed, at revision {report['revision']}"
+        return f"clean at {report['revision']}"
     return ", ".join(f"{field[2:]} {report[field]}" for field in _DIFFERENCES if report[field])
