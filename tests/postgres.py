@@ -110,9 +110,13 @@ class Cluster:
 @contextmanager
 def stopped(processes: list[int]) -> Iterator[None]:
     """Processes that do nothing during the block, as if the power had failed at its start."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
     try:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        until = monotonic() + COMMAND_S
+        while not all(map(_is_stopped, processes)):  # whoever is writing to a file finishes that first
+            assert monotonic() < until
+            sleep(0.001)
         yield
     finally:
         for process in processes:
@@ -137,6 +141,12 @@ def binary(name: str) -> Path:
     if found is None:
         pytest.skip(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql)")
     return Path(found)
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether none of its threads runs: the first letter after the name in brackets says stopped, or dead."""
+    stats = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] in "TZX" for stat in stats)
 
 
 def _children(process: int) -> list[int]:

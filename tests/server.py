@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx
 
@@ -18,7 +19,8 @@ ROLLCALL = Path(sys.executable).with_name("rollcall")
 START_S = 60.0
 STOP_S = 20.0
 COMMAND_S = 60.0
-_KEY = re.compile(r"rck_[\w-]{43}")
+AUDIT_S = 30.0
+KEY = re.compile(r"rck_[\w-]{43}")
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
@@ -66,7 +68,19 @@ class Server:
     @property
     def printed_keys(self) -> list[str]:
         """Every key in the log."""
-        return _KEY.findall(self.log)
+        return KEY.findall(self.log)
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is no process, whoever has ended it."""
+        process = self._process
+        return process is None or process.poll() is not None
 
     @property
     def database_path(self) -> Path:
@@ -156,3 +170,17 @@ def enroll(
 
 def identify(client: httpx.Client, photo: bytes) -> httpx.Response:
     return client.post("/v1/identify", files={"image": ("a.jpg", photo)})
+
+
+def audits(client: httpx.Client, n_replicas: int = 1) -> list[dict[str, Any]]:
+    """The reports of this many replicas, made now; others may be in the list, and dead."""
+    client.post("/v1/gallery/audit")
+    until = monotonic() + AUDIT_S
+    while monotonic() < until:
+        answered = [each for each in client.get("/v1/gallery").json()["replicas"] if not each["is_audit_pending"]]
+        if len(done := [each["audit"] for each in answered if each["audit"]]) >= n_replicas:
+            return done
+        if len(done) < len(answered):  # one that has made itself known since it was asked
+            client.post("/v1/gallery/audit")
+        sleep(0.1)
+    raise AssertionError(f"{n_replicas} replicas were not audited in {AUDIT_S} s")

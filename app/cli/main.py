@@ -5,12 +5,17 @@ from typing import Annotated
 import typer
 
 from app import __version__
+from app.cli.backup import backup
 from app.cli.demo import demo
 from app.cli.enroll import enroll
 from app.cli.enroll_video import enroll_video
 from app.cli.evaluate import evaluate
+from app.cli.exports import app as exports_app
+from app.cli.gallery import app as gallery_app
 from app.cli.identify import identify
+from app.cli.imports import app as imports_app
 from app.cli.keys import app as keys_app
+from app.cli.migrate import migrate
 from app.cli.models import app as models_app
 from app.cli.serve import serve
 from app.cli.threshold import app as threshold_app
@@ -43,11 +48,16 @@ def _options(
 
 app.command("serve")(serve)
 app.command("worker")(worker)
+app.command("migrate")(migrate)
+app.command("backup")(backup)
 app.command("enroll")(enroll)
 app.command("enroll-video")(enroll_video)
 app.command("identify")(identify)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
+app.add_typer(imports_app, name="import")
+app.add_typer(exports_app, name="export")
+app.add_typer(gallery_app, name="gallery")
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 app.add_typer(threshold_app, name="threshold")

@@ -40,7 +40,7 @@ def serve(
 
         app = create_app(settings)
         prepare(app)
-        _print_first_key(app.state.database)
+        print_first_key(app.state.database)
         address = f"[{host}]" if ":" in host else host
         log.info("serve.started", url=f"http://{address}:{listener.getsockname()[1]}")
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
@@ -76,7 +76,8 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _print_first_key(database: Database) -> None:
+def print_first_key(database: Database) -> None:
+    """Make an admin key and show it, where there is no key at all; of several who ask, one gets it."""
     with database.write() as session:
         key = ensure_first_admin_key(session)
     if key is not None:
