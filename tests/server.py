@@ -107,10 +107,12 @@ class Server:
 
     def kill(self) -> None:
         """End it between two instructions: `kill -9`."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(STOP_S)
-            self._process = None
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait(STOP_S)
+            if self._process is process:  # else somebody has started the next one already
+                self._process = None
 
     def client(self, key: str | None = None) -> httpx.Client:
         """An HTTP client that carries a key."""

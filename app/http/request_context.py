@@ -14,6 +14,8 @@ from app.logs import safe_traceback
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_ROUTINE = {"/health/live", "/health/ready", "/metrics"}
+
 Observe = Callable[[str, str, int | None, float], None]
 """Takes method, route pattern, status and seconds of every request."""
 
@@ -82,7 +84,9 @@ class _Exchange:
 
     def _log(self, elapsed_s: float) -> None:
         fields = {"method": self._scope["method"], "route": self._route, "status": self._status}
-        log.info("http.request", **fields, ms=round(elapsed_s * 1000, 1))
+        # A proxy and Prometheus ask all day long; what they are answered is nothing to read.
+        say = log.debug if self._route in _ROUTINE and self._status == 200 else log.info
+        say("http.request", **fields, ms=round(elapsed_s * 1000, 1))
 
 
 def request_id_of(headers: Headers) -> str:
