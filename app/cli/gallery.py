@@ -70,13 +70,13 @@ def _is_pending(replica: dict[str, Any]) -> bool:
 
 def _print(state: dict[str, Any]) -> None:
     table = Table()
-    for title in ("replica", "host", "revision", "people", "templates", "last audit", "fingerprint"):
+    for title in ("replica", "host", "revision", "people", "templates", "last audit", "contents"):
         table.add_column(title, no_wrap=title in ("replica", "last audit"))
     for replica in state["replicas"]:
         name = f"{replica['kind']} {replica['id'][-6:]}" + (" (silent)" if replica["is_silent"] else "")
         report = replica["audit"]
         counts = (str(replica[field]) for field in ("revision", "n_people", "n_templates"))
-        table.add_row(name, replica["host"], *counts, _verdict(report), report["fingerprint"][:12] if report else "")
+        table.add_row(name, replica["host"], *counts, _verdict(report), report["fingerprint"][:8] if report else "")
     console = Console()
     console.print(table)
     console.print(f"The database is at revision {state['revision']}, its log has {state['n_log_entries']} entries.")
