@@ -18,6 +18,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.db.engine import TooManyWritersError
 from ml.errors import ImageError, ModelError, VideoError
 
 # What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
@@ -27,6 +28,8 @@ DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, Pending
 MEDIA_TYPE = "application/problem+json"
 # How soon a caller may try again when something outside the request was in the way.
 RETRY_AFTER_S = 5
+# The same for a queue that moves.
+SOON_S = 1
 
 IMAGE_STATUS = {
     "image_empty": 400,
@@ -161,6 +164,11 @@ def _database(_exc: Any) -> ProblemError:
     return ProblemError(503, "database_unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def _line_too_long(_exc: Any) -> ProblemError:
+    detail = "Too many others are changing the gallery just now. Nothing was changed; try again."
+    return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(SOON_S)})
+
+
 def _gone(_exc: Any) -> ProblemError:
     return ProblemError(400, "client_disconnected", "The connection ended before the request was complete.")
 
@@ -180,6 +188,7 @@ TABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any]
     (ModelError, _model),
     (RequestValidationError, _fields),
     (DataError, _stored_value),
+    (TooManyWritersError, _line_too_long),
     (DATABASE_AWAY, _database),
     (ClientDisconnect, _gone),  # nobody reads the answer; this keeps it from being logged as our failure
     (HTTPException, _http),

@@ -60,7 +60,7 @@ def _console() -> Processor:
 def log_failure(log: Any, event: str, error: Exception, **fields: Any) -> None:
     """Say what went wrong in the background: with its stack, unless the database is away, which everybody will say."""
     if isinstance(error, DATABASE_AWAY):
-        log.warning(event, reason="the database does not answer", error=type(error).__name__, **fields)
+        log.warning(event, reason=safe_message(error), error=type(error).__name__, **fields)
     else:
         log.error(event, exc_info=error, **fields)
 
@@ -82,10 +82,10 @@ def safe_traceback(exc: BaseException) -> str:
     cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
     above = safe_traceback(cause) + "\n" if cause is not None else ""
     frames = "".join(traceback.format_tb(exc.__traceback__))
-    return f"{above}{frames}{type(exc).__name__}: {_safe_message(exc)}"
+    return f"{above}{frames}{type(exc).__name__}: {safe_message(exc)}"
 
 
-def _safe_message(exc: BaseException) -> str:
+def safe_message(exc: BaseException) -> str:
     if isinstance(exc, ValidationException | ValidationError):
         return "(values left out)"
     if isinstance(exc, DBAPIError):  # PostgreSQL quotes the offending row from the second line on

@@ -50,6 +50,7 @@ from app.operating_points.recalibrator import Recalibrator
 from app.operating_points.routes import router as operating_points_router
 from app.operating_points.service import ensure_point
 from app.people.routes import router as people_router
+from app.periodic import Periodic
 from app.settings import Settings
 from app.system.routes import router as system_router
 
@@ -69,6 +70,7 @@ ROUTERS = (
 DESCRIPTION = "Face-recognition attendance: enrol people, identify them, and know how often that goes wrong."
 # What a form adds around the file it carries: boundaries, headers, small fields.
 FORM_OVERHEAD_BYTES = 1_000_000
+SCRUB_EVERY_S = 2.0
 
 
 def create_app(settings: Settings, inference: Inference | None = None) -> FastAPI:
@@ -131,6 +133,8 @@ def prepare(app: FastAPI) -> None:
     state.sweeper.start()
     state.decision_purger = DecisionPurger(state.database, state.settings.decision_retention_days)
     state.decision_purger.start()
+    state.scrubber = Periodic("scrubber", state.database.scrub_leftovers, SCRUB_EVERY_S)
+    state.scrubber.start()
     state.on_gallery_change = state.gallery.catch_up
     state.readiness["gallery"] = lambda: state.gallery.trouble
     state.is_prepared = True
@@ -138,6 +142,7 @@ def prepare(app: FastAPI) -> None:
 
 def _stop(app: FastAPI) -> None:
     app.state.is_prepared = False
+    app.state.scrubber.stop()
     app.state.decision_purger.stop()
     app.state.sweeper.stop()
     app.state.recalibrator.stop()

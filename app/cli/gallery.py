@@ -50,6 +50,8 @@ def _ask_all(path: str, url: str, key: str | None, doing: str) -> None:
         raise ServiceError("no replica has answered; look at the service's log")
     if not all(replica["audit"]["is_clean"] for replica in heard):
         raise ServiceError("a replica differed from the database. It has rebuilt itself; audit again to see that")
+    if n_silent := len(state["replicas"]) - len(heard):
+        typer.echo(f"{n_silent} silent: dead, and forgotten two minutes after, or cut off from the database.")
 
 
 def _wait(client: Client, state: dict[str, Any], doing: str) -> dict[str, Any]:
@@ -65,7 +67,9 @@ def _wait(client: Client, state: dict[str, Any], doing: str) -> dict[str, Any]:
 
 
 def _is_pending(replica: dict[str, Any]) -> bool:
-    return not replica["is_silent"] and (replica["is_audit_pending"] or replica["is_rebuild_pending"])
+    """One that has come after it was asked is waited for, too: it audits itself soon."""
+    is_asked = replica["is_audit_pending"] or replica["is_rebuild_pending"]
+    return not replica["is_silent"] and (is_asked or replica["audit"] is None)
 
 
 def _print(state: dict[str, Any]) -> None:

@@ -1,14 +1,14 @@
 """Opens the database so that it behaves the same on SQLite and PostgreSQL."""
 
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
@@ -19,19 +19,35 @@ WRITES = "rollcall_writes"
 BUSY_TIMEOUT_S = 30.0
 # How long a request waits for a free connection before it fails.
 POOL_TIMEOUT_S = 10.0
-# How long one waits for the other writers of this process; each takes some ten milliseconds.
+# How long one waits for the other writers of this process; each takes some ten milliseconds, unless all of them wait
+# for another replica.
 TURN_TIMEOUT_S = 30.0
 # What every PostgreSQL session is given. A replica that was stopped in the middle of a transaction, or whose machine
 # lost its power, must not hold a lock for ever, and nobody waits for a lock longer than SQLite's writers do.
 _SESSION = {
     "lock_timeout": "30s",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+# The same seen from our side: a server that is gone without a word is noticed within a minute.
+_CLIENT = {
+    "application_name": "rollcall",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+_SCRUB_TIMEOUT_MS = 100
+# How many may wait for their turn to change the gallery: each keeps one of the forty threads that requests have.
+_MOST_WAITING = 16
 
 _WRONG_URL = "ROLLCALL_DATABASE_URL must be postgresql://… or sqlite:///<file>"
+
+
+class TooManyWritersError(Exception):
+    """More want to change the gallery than can wait for their turn."""
 
 
 class Database:
@@ -42,7 +58,9 @@ class Database:
         self._readers = sessionmaker(engine, expire_on_commit=False)
         self._snapshots = sessionmaker(_unchanging(engine), expire_on_commit=False)
         self._writers = sessionmaker(writing(engine), expire_on_commit=False)
+        self._is_scrubbed = True
         self._turn = Lock()
+        self._line = BoundedSemaphore(_MOST_WAITING)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -66,14 +84,22 @@ class Database:
 
         Only one at a time could go on anyway. Waiting here, and not at the lock, keeps the others' connections free:
         hundreds of enrolments at once leave them to whoever wants to be identified.
+
+        Raises:
+            TooManyWritersError: the line is too long, or does not move.
         """
-        if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
-            raise PoolTimeoutError("too many others are waiting to change the gallery")
+        if not self._line.acquire(blocking=False):
+            raise TooManyWritersError
         try:
-            with self.write() as session:
-                yield session
+            if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
+                raise TooManyWritersError
+            try:
+                with self.write() as session:
+                    yield session
+            finally:
+                self._turn.release()
         finally:
-            self._turn.release()
+            self._line.release()
 
     @contextmanager
     def alone(self, purpose: str) -> Iterator[bool]:
@@ -95,11 +121,24 @@ class Database:
                     connection.execute(select(func.pg_advisory_unlock(number)))
 
     def scrub(self) -> None:
-        """Overwrites what an erasure left in SQLite's write-ahead log; PostgreSQL does it by (auto)vacuum."""
-        if self.engine.dialect.name != "sqlite":
+        """Overwrites what an erasure left in SQLite's write-ahead log; PostgreSQL does it by (auto)vacuum.
+
+        While somebody reads, such as a backup, that cannot be: then it is left to `scrub_leftovers`.
+        """
+        self._is_scrubbed = self.engine.dialect.name != "sqlite"
+        self.scrub_leftovers()
+
+    def scrub_leftovers(self) -> None:
+        """To be called now and then."""
+        if self._is_scrubbed:
             return
         with raw_cursor(self.engine) as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute(f"PRAGMA busy_timeout={_SCRUB_TIMEOUT_MS}")  # whoever wants to write waits as long
+            try:
+                is_busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={1000 * BUSY_TIMEOUT_S:.0f}")
+        self._is_scrubbed = not is_busy
 
     def dispose(self) -> None:
         self.engine.dispose()
@@ -131,7 +170,7 @@ def open_database(settings: Settings) -> Database:
 def make_engine(url: URL, *, pool_size: int = 10) -> Engine:
     """An engine whose errors never show bound values, because those are names and embeddings."""
     sqlite = url.get_backend_name() == "sqlite"
-    connect_args = {"timeout": BUSY_TIMEOUT_S} if sqlite else _postgres_args(url)
+    connect_args = {"timeout": BUSY_TIMEOUT_S} if sqlite else postgres_args(url)
     engine = create_engine(
         url,
         connect_args=connect_args,
@@ -159,11 +198,15 @@ def _unchanging(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="REPEATABLE READ")
 
 
-def _postgres_args(url: URL) -> dict[str, Any]:
-    """What a URL says about options comes last, and so wins."""
-    said = str(url.query.get("options", ""))
-    options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
-    return {"connect_timeout": 5, "application_name": "rollcall", "options": f"{options} {said}".strip()}
+def postgres_args(url: URL) -> dict[str, Any]:
+    """What is said to the driver beside the URL, which wins: its options come last, and what else it names is left out.
+
+    With options of our own the driver would pass over those of the environment, so these are taken along.
+    """
+    ours = (f"-c {name}={value}" for name, value in _SESSION.items())
+    said = os.environ.get("PGOPTIONS", ""), str(url.query.get("options", ""))
+    args = {name: value for name, value in _CLIENT.items() if name not in url.query}
+    return {**args, "options": " ".join([*ours, *said]).strip()}
 
 
 @contextmanager

@@ -67,6 +67,8 @@ def enroll_video(context: JobContext) -> dict[str, Any]:
         context.report(0.0, "getting ready")  # a worker loads its networks for its first job
         seen = _look(context, uploads.path(enrolment_id))
         context.report(_LOOKED_AT, "storing the templates")
+        if not isinstance(seen, Refused):
+            context.equipment.gallery.catch_up()  # in the transaction it would keep everybody else from enrolling
         with context.write() as session:
             _store(session, context, enrolment_id, seen)
     if not settings.keep_uploads:

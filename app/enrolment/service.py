@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 
 from app.audit.service import record
@@ -220,7 +221,7 @@ def _state(session: Session, enrolment: Enrolment) -> _State:
         return _State(
             "running" if job.status == "running" else "queued", job.progress, None, told_message(session, job)
         )
-    session.refresh(enrolment)  # it may have ended between the two questions
+    _refresh(session, enrolment)  # it may have ended between the two questions
     if enrolment.status != "queued":
         return _state(session, enrolment)
     if job is None or job.status == "done":
@@ -228,6 +229,13 @@ def _state(session: Session, enrolment: Enrolment) -> _State:
     if job.status == "cancelled":
         return _State("failed", job.progress, "cancelled: This enrolment was cancelled.")
     return _State("failed", job.progress, f"job_failed: {job.error}")
+
+
+def _refresh(session: Session, enrolment: Enrolment) -> None:
+    try:
+        session.refresh(enrolment)
+    except InvalidRequestError:  # its person was erased between the two questions
+        raise ProblemError(404, "enrolment_not_found", "There is no enrolment with this id.") from None
 
 
 def _person_ref(session: Session, person_id: str | None) -> PersonRef | None:

@@ -1,7 +1,7 @@
 """Says when it is time to look for changes: at once where PostgreSQL tells, and after a while in any case."""
 
 from contextlib import suppress
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 from socket import socketpair
 from threading import Event
 from typing import Protocol
@@ -9,7 +9,7 @@ from typing import Protocol
 import psycopg
 import structlog
 
-from app.db.engine import Database
+from app.db.engine import Database, postgres_args
 from app.gallery.changes import CHANNEL
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,8 @@ class PostgresBell:
     """Listens on a connection of its own, outside of the pool; one that is lost is made again by the next wait."""
 
     def __init__(self, database: Database) -> None:
-        _, self._connect_args = database.engine.dialect.create_connect_args(database.engine.url)
+        _, from_url = database.engine.dialect.create_connect_args(database.engine.url)
+        self._connect_args = {**postgres_args(database.engine.url), **from_url}
         self._connection: psycopg.Connection | None = None
         self._woken, self._wake = socketpair()
 
@@ -66,7 +67,7 @@ class PostgresBell:
         except (psycopg.Error, OSError) as error:
             log.warning("gallery.not_told", error=type(error).__name__)
             self._hang_up()
-            select([self._woken], [], [], timeout_s)
+            self._any_of([self._woken.fileno()], timeout_s)
 
     def stop(self) -> None:
         with suppress(OSError):
@@ -78,17 +79,25 @@ class PostgresBell:
         self._wake.close()
 
     def _listen(self) -> psycopg.Connection:
-        connection = psycopg.connect(
-            **self._connect_args, autocommit=True, connect_timeout=5, application_name="rollcall listener"
-        )
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection = psycopg.connect(**{**self._connect_args, "autocommit": True})
+        try:
+            connection.execute(f"LISTEN {CHANNEL}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _wait(self, connection: psycopg.Connection, timeout_s: float) -> None:
-        ready, _, _ = select([connection.fileno(), self._woken.fileno()], [], [], timeout_s)
-        if connection.fileno() in ready:
+        if connection.fileno() in self._any_of([connection.fileno(), self._woken.fileno()], timeout_s):
             for _ in connection.notifies(timeout=0):  # many commits are one reason to look
                 pass
+
+    def _any_of(self, files: list[int], timeout_s: float) -> set[int]:
+        """Which of these have something to read, as soon as one has."""
+        with DefaultSelector() as selector:  # select() itself takes no file numbers from 1024 on
+            for file in files:
+                selector.register(file, EVENT_READ)
+            return {key.fd for key, _ in selector.select(timeout_s)}
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -9,8 +9,9 @@ from typing import Literal
 
 import structlog
 
+from app.db.clock import shared_now
 from app.db.engine import Database
-from app.db.types import new_id, utc_now
+from app.db.types import new_id
 from app.gallery import queries, registry
 from app.gallery.audit import AuditReport
 from app.gallery.loading import LogTooShortError
@@ -25,7 +26,7 @@ _BEAT_EVERY_S = 5.0
 SILENT_AFTER_S = 20.0
 _FORGOTTEN_AFTER_S = 120.0
 _AUDIT_EVERY_S = 3600.0
-# One that was found wrong was rebuilt, and is to show soon that this has helped.
+# After a start, and after one was found wrong and rebuilt, it is to show soon that all is well.
 _AUDIT_AGAIN_AFTER_S = 60.0
 _COMPACT_EVERY_S = 600.0
 # A replica that was cut off for less than this catches up by the log, any other loads everything anew.
@@ -64,11 +65,12 @@ class Caretaker:
         self._kind = kind
         self._clock = clock
         now_s = clock()
-        self._beat_due = Due(_BEAT_EVERY_S)
-        self._audit_due = Due(_AUDIT_EVERY_S, now_s + _AUDIT_EVERY_S)
+        self._audit_due = Due(_AUDIT_EVERY_S, now_s + _AUDIT_AGAIN_AFTER_S)
         self._compaction_due = Due(_COMPACT_EVERY_S, now_s + _COMPACT_EVERY_S)
         self._audited_s = now_s
         self._periodic = Periodic("gallery-caretaker", self.look, _LOOK_EVERY_S)
+        # On its own, because an audit or a load of a large gallery takes longer than a replica may be silent.
+        self._heart = Periodic("gallery-heartbeat", self.beat, _BEAT_EVERY_S)
 
     @property
     def audit_age_s(self) -> float:
@@ -76,10 +78,12 @@ class Caretaker:
         return self._clock() - self._audited_s
 
     def start(self) -> None:
+        self._heart.start()
         self._periodic.start()
 
     def stop(self) -> None:
         self._periodic.stop()
+        self._heart.stop()
         try:
             with self._database.write() as session:
                 registry.forget(session, self.id)
@@ -89,14 +93,10 @@ class Caretaker:
     def look(self) -> None:
         """Do whatever is due or asked for."""
         now_s = self._clock()
-        if self._beat_due.is_now(now_s):
-            self._beat()
         with self._database.read() as session:
             asked = registry.requests(session, self.id)
         if asked.rebuild is not None:
-            self._replica.rebuild()
-            with self._database.write() as session:
-                registry.note_rebuilt(session, self.id, asked.rebuild)
+            self._rebuild(asked)
         if asked.audit is not None or self._audit_due.is_now(now_s):
             self._audit(asked)
         if self._compaction_due.is_now(now_s):
@@ -105,7 +105,7 @@ class Caretaker:
     def compact(self) -> int:
         """Delete what no replica needs any more of the log; returns how many rows."""
         with self._database.read() as session:
-            until = queries.newest_revision_before(session, utc_now() - KEEP_LOG)
+            until = queries.newest_revision_before(session, shared_now(session) - KEEP_LOG)
         n_deleted = 0
         while not self._periodic.is_stopping:
             with self._database.write() as session:
@@ -124,16 +124,20 @@ class Caretaker:
             self._replica.rebuild()
             report = self._replica.audit()
         self.latest_audit, self._audited_s = report, self._clock()
-        if not report.is_clean:
-            log.error("gallery.audit_failed", **report.as_json())
-            self._replica.rebuild()
-            self._audit_due.next_s = self._clock() + _AUDIT_AGAIN_AFTER_S
         with self._database.write() as session:
             registry.note_audit(session, self.id, report.as_json(), asked.audit)
-            if not report.is_clean:
-                registry.note_rebuilt(session, self.id, asked.rebuild)
+        if not report.is_clean:
+            log.error("gallery.audit_failed", **report.as_json())
+            self._audit_due.next_s = self._clock() + _AUDIT_AGAIN_AFTER_S
+            self._rebuild(asked)
 
-    def _beat(self) -> None:
+    def _rebuild(self, asked: registry.Requests) -> None:
+        self._replica.rebuild()
+        with self._database.write() as session:
+            registry.note_rebuilt(session, self.id, asked.rebuild)
+
+    def beat(self) -> None:
+        """Say that this replica is alive, and how far it is."""
         version = self._replica.version()
         facts = {
             "kind": self._kind,

@@ -6,12 +6,13 @@ are committed in their order, and one that is rolled back is given again.
 """
 
 from collections.abc import Iterable
+from secrets import token_hex
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.db.clock import shared_now
 from app.db.tables import GalleryChange, GalleryState
-from app.db.types import utc_now
 
 # PostgreSQL tells whoever listens to this channel that a change was committed.
 CHANNEL = "rollcall_gallery"
@@ -22,12 +23,19 @@ def current_revision(session: Session) -> int:
     return session.scalars(select(GalleryState.revision).where(GalleryState.id == 1)).one()
 
 
-def bump_revision(session: Session) -> int:
+def stamped_revision(session: Session) -> tuple[int, str]:
+    """The newest revision, and what tells it from another of the same number; a new database has none."""
+    row = session.execute(select(GalleryState.revision, GalleryState.stamp).where(GalleryState.id == 1)).one()
+    return row.revision, row.stamp
+
+
+def bump_revision(session: Session) -> tuple[int, str]:
     """Takes the next revision; the row stays locked until commit, so revisions become visible in order."""
-    session.execute(update(GalleryState).where(GalleryState.id == 1).values(revision=GalleryState.revision + 1))
+    following = {"revision": GalleryState.revision + 1, "stamp": token_hex(8)}
+    session.execute(update(GalleryState).where(GalleryState.id == 1).values(following))
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_notify(CHANNEL, "")))  # sent by the commit, and not without it
-    return current_revision(session)
+    return stamped_revision(session)
 
 
 def record_additions(session: Session, template_ids_with_person: Iterable[tuple[int, str]]) -> int:
@@ -44,11 +52,10 @@ def _record(session: Session, kind: str, template_ids_with_person: Iterable[tupl
     templates = list(template_ids_with_person)
     if not templates:
         return current_revision(session)
-    revision, now = bump_revision(session), utc_now()
+    (revision, stamp), now = bump_revision(session), shared_now(session)
+    shared = {"revision": revision, "stamp": stamp, "kind": kind, "created_at": now}
     session.add_all(
-        GalleryChange(
-            revision=revision, seq=seq, kind=kind, template_id=template_id, person_id=person_id, created_at=now
-        )
+        GalleryChange(**shared, seq=seq, template_id=template_id, person_id=person_id)
         for seq, (template_id, person_id) in enumerate(templates)
     )
     session.flush()

@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import Depends, Header
 from starlette.requests import Request
 
+from app.auth.dependencies import PrincipalDep
 from app.gallery.replica import GalleryReplica
 
 
 def _gallery(
     request: Request,
+    _caller: PrincipalDep,  # nobody without a key keeps a thread waiting
     x_min_gallery_revision: Annotated[
         int | None,
         Header(ge=0, description="Answer only from this gallery revision on: a replica waits for it, else 503."),

@@ -10,6 +10,7 @@ from app.logs import log_failure
 
 # How often changes are looked for when nobody tells of them.
 POLL_EVERY_S = 1.0
+_REST_AFTER_FAILURE_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +36,11 @@ class Follower:
 
     def _run(self) -> None:
         while True:
-            self._bell.wait(POLL_EVERY_S)
-            if self._stopping.is_set():
-                return
             try:
+                self._bell.wait(POLL_EVERY_S)
+                if self._stopping.is_set():
+                    return
                 self._replica.catch_up()
             except Exception as error:  # a follower that died would go unnoticed
                 log_failure(log, "gallery.catch_up_failed", error)
+                self._stopping.wait(_REST_AFTER_FAILURE_S)

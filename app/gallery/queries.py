@@ -94,6 +94,13 @@ def changes_after(session: Session, revision: int, n_revisions: int) -> list[Gal
     return list(session.scalars(statement))
 
 
+def stamp_of(session: Session, revision: int) -> str | None:
+    """The stamp of a logged revision; of revision 0, which changed nothing, the empty one; None: it is not logged."""
+    if revision == 0:
+        return ""
+    return session.scalars(select(GalleryChange.stamp).where(GalleryChange.revision == revision).limit(1)).one_or_none()
+
+
 def n_changes(session: Session) -> int:
     """How long the log is."""
     return session.scalars(select(func.count()).select_from(GalleryChange)).one()
@@ -105,11 +112,14 @@ def newest_revision_before(session: Session, at: datetime) -> int:
 
 
 def delete_changes(session: Session, until_revision: int, n_revisions: int) -> int:
-    """Shorten the log by its oldest revisions, at most so many, up to and with one; returns how many rows that were."""
-    oldest = session.scalars(select(func.min(GalleryChange.revision))).one()
+    """Shorten the log by its oldest revisions, at most so many, up to and with one; returns how many rows that were.
+
+    The newest one stays: replicas that are at it know it by its stamp.
+    """
+    oldest, newest = session.execute(select(func.min(GalleryChange.revision), func.max(GalleryChange.revision))).one()
     if oldest is None:
         return 0
-    until = min(until_revision, oldest + n_revisions - 1)
+    until = min(until_revision, oldest + n_revisions - 1, newest - 1)
     deleted = delete(GalleryChange).where(GalleryChange.revision <= until).returning(GalleryChange.revision)
     return len(session.scalars(deleted).all())
 

@@ -17,8 +17,10 @@ from app.gallery.loading import Index, LogTooShortError, load, read_log
 from ml.gallery import Gallery, GallerySnapshot, PersonHits
 from ml.types import FloatArray
 
-# How long a caller that asks for a newer revision is kept waiting.
-WAIT_FOR_REVISION_S = 5.0
+# How long a caller is kept waiting for a revision that nobody has committed yet; any other is applied at once.
+WAIT_FOR_REVISION_S = 1.0
+# How long somebody who is in a transaction waits for those who apply changes.
+_FOLLOWING_TIMEOUT_S = 5.0
 # A replica that has not been able to look for changes for so long may answer with people who were erased since.
 STALE_AFTER_S = 30.0
 
@@ -108,20 +110,25 @@ class GalleryReplica:
             with self._following_on(session) as reading:
                 self._follow(reading, self._index)
                 self._caught_up_s = monotonic()
-        except LogTooShortError:
+        except LogTooShortError as error:
             if session is not None:  # nobody shall hold a transaction open for so long
                 raise _behind("This replica is loading the gallery anew; try again.") from None
-            log.warning("gallery.log_too_short", revision=self._index.revision)
-            self.rebuild()
+            log.warning("gallery.log_too_short", revision=error.index.revision)
+            self.rebuild(error.index)
         return self._index.revision
 
-    def rebuild(self) -> None:
+    def rebuild(self, stale: Index | None = None) -> None:
         """Load everything aside, bring that up to date, and put it in place of what is searched.
+
+        Args:
+            stale: the index that is to be replaced: nothing is done where somebody else has replaced it meanwhile.
 
         Raises:
             ModelError: the stored embeddings come from another backbone than the one in use.
         """
         with self._rebuilding:
+            if stale is not None and self._index is not stale:
+                return
             started_s, old = perf_counter(), self._index.gallery
             with self._database.snapshot() as session:
                 new = load(session, model=old.model, dim=old.dim)
@@ -166,8 +173,12 @@ class GalleryReplica:
         """The follower's turn, with a connection that was there before it: nobody may keep others waiting for one."""
         if session is not None:
             session.connection()
-            with self._following:
+            if not self._following.acquire(timeout=_FOLLOWING_TIMEOUT_S):
+                raise _behind("This replica is busy comparing its gallery with the database; try again.")
+            try:
                 yield session
+            finally:
+                self._following.release()
             return
         with self._database.read() as own:
             own.connection()

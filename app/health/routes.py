@@ -21,7 +21,7 @@ class Ready(BaseModel):
 
 
 @router.get("/live")
-def live() -> Live:
+async def live() -> Live:
     """The process answers. Restart it when this fails."""
     return Live()
 

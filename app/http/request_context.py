@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import DATABASE_AWAY, problem_for, problem_response
-from app.logs import safe_traceback
+from app.logs import safe_message, safe_traceback
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -70,7 +70,7 @@ class _Exchange:
     async def _answer(self, exc: Exception) -> None:
         problem = problem_for(exc)
         if isinstance(exc, DATABASE_AWAY):
-            log.warning("http.failed", code=problem.code, error=type(exc).__name__)
+            log.warning("http.failed", code=problem.code, error=type(exc).__name__, reason=safe_message(exc))
         elif problem.status_code >= 500:
             log.error("http.failed", code=problem.code, exception=safe_traceback(exc))
         if self._status is not None:

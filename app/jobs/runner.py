@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import SERVICE_UNAVAILABLE
 from threading import Event, Lock
 from typing import Any
 
 import structlog
 
 from app.db.tables import Job
-from app.errors import DATABASE_AWAY
+from app.errors import DATABASE_AWAY, ProblemError
 from app.jobs import queries, service
 from app.jobs.context import Equipment, JobCancelled, JobContext, JobInterrupted, JobLost, JobUnequipped
 from app.jobs.handlers import Kinds
@@ -123,6 +124,11 @@ class JobRunner:
             # Loaded, and yet of no use: others enrol by another backbone meanwhile, or the networks fail at this job.
             # The second is the job's fault, hence it counts; after the first, a new worker cannot load its gallery.
             return self._unfit(job, error, counts=True)
+        except ProblemError as error:
+            if error.status_code != SERVICE_UNAVAILABLE:
+                return self._failed(job, error)
+            log.warning("jobs.put_back", job_id=job.id, kind=job.kind, code=error.code)
+            return Outcome(JobStatus.QUEUED, counts=False)
         except DATABASE_AWAY:
             log.warning("jobs.database_away", job_id=job.id, kind=job.kind)
             return Outcome(JobStatus.QUEUED, error=TRIED_TOO_OFTEN)

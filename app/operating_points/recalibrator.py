@@ -25,6 +25,7 @@ _REST_AFTER_FAILURE_S = 5.0
 _ASK_EVERY_S = 5.0
 # While another replica calibrates.
 _ASK_AGAIN_S = 1.0
+_PATIENCE_S = 300.0
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Recalibrator:
         self._last_change_s = self._last_end_s = self._last_took_s = 0.0
         self._woken = Event()
         self._asked_s = 0.0
+        self._refused_since_s: float | None = None
         self._stop = Event()
         self._thread = Thread(target=self._run, name="recalibrator", daemon=True)
 
@@ -104,14 +106,20 @@ class Recalibrator:
 
     def _calibrate_alone(self, requests: Sequence[str], now_s: float) -> None:
         with self._database.alone("recalibration") as is_alone:
-            if not is_alone:
+            if not (is_alone or self._is_tired(now_s)):
                 self._stop.wait(_ASK_AGAIN_S)
                 return
+            self._refused_since_s = None
             if requests or self._calibrator.is_wanted or not self._is_done():
                 self._calibrate(requests)
         self._first_change_s = None
         self._last_end_s = monotonic()
         self._last_took_s = self._last_end_s - now_s
+
+    def _is_tired(self, now_s: float) -> bool:
+        """Whether the other one takes so long that it is stuck, or as slow as if it were; two results do no harm."""
+        self._refused_since_s = self._refused_since_s or now_s
+        return now_s - self._refused_since_s > _PATIENCE_S
 
     def _is_done(self) -> bool:
         """Whether another replica has calibrated for what we see, or for more."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.audit.service import record
 from app.auth.scopes import Principal
@@ -71,8 +72,8 @@ def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
         if rows:
             queries.insert_people(session, rows)
         session.flush()
-    except IntegrityError:
-        detail = "Somebody else created one of these people meanwhile; nothing was changed. Send the file again."
+    except (IntegrityError, StaleDataError):
+        detail = "Somebody else created or erased one of these people meanwhile; nothing was changed. Send it again."
         raise ProblemError(409, "import_conflict", detail, headers={"Retry-After": str(RETRY_AFTER_S)}) from None
 
 

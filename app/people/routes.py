@@ -150,10 +150,10 @@ def erase_person(
     with database.write_in_turn() as session:
         clips = cancel_clips(session, person_id, caller)
         receipt = service.erase(session, person_id, caller)
-    gallery_changed()
-    database.scrub()
     for clip in clips:
         uploads.remove(clip)
+    database.scrub()
+    gallery_changed()
     return receipt
 
 

@@ -12,8 +12,15 @@ down_revision = "0004"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+STAMPED = ("gallery_state", "gallery_changes")
+
 
 def upgrade() -> None:
+    for table in STAMPED:
+        with op.batch_alter_table(table) as batch:
+            batch.add_column(sa.Column("stamp", sa.String(length=16), server_default="", nullable=False))
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column("stamp", existing_type=sa.String(length=16), server_default=None)
     op.create_table(
         "gallery_replicas",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -35,3 +42,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("gallery_replicas")
+    for table in STAMPED:
+        with op.batch_alter_table(table) as batch:
+            batch.drop_column("stamp")

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+from app.db.engine import TooManyWritersError
 from app.errors import IMAGE_STATUS, TABLE, ProblemError
 from app.logs import safe_traceback
 from ml.errors import GalleryError, ImageError, ModelError
@@ -52,6 +53,7 @@ CASES = [
     (OperationalError("SELECT", {}, Exception("down")), 503, "database_unavailable"),
     (OperationalError("INSERT", {}, Exception("database or disk is full")), 507, "storage_full"),
     (OSError(ENOSPC, "No space left on device"), 507, "storage_full"),
+    (TooManyWritersError(), 429, "overloaded"),
     (PoolTimeoutError("no connection"), 503, "database_unavailable"),
     (DataError("SELECT", {}, Exception("NUL")), 422, "fields_invalid"),
     (ClientDisconnect(), 400, "client_disconnected"),
@@ -67,7 +69,7 @@ def test_every_exception_has_its_status_and_code(
     app.add_api_route("/raise", raiser(exc))
     response = client.get("/raise")
     assert is_problem(response, status=status, code=code)
-    assert ("retry-after" in response.headers) == (status == 503)
+    assert ("retry-after" in response.headers) == (status in (429, 503))
 
 
 def test_every_kind_of_exception_in_the_table_is_tried_above() -> None:

@@ -56,13 +56,17 @@ class Template(Base):
 
 
 class GalleryState(Base):
-    """One row: the newest revision, and the backbone that made every stored embedding."""
+    """One row: the newest revision, and the backbone that made every stored embedding.
+
+    `stamp` is random: it tells a revision from another that was given the same number, by a database that went back.
+    """
 
     __tablename__ = "gallery_state"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     revision: Mapped[int] = mapped_column(BigInteger)
+    stamp: Mapped[str] = mapped_column(String(16))
     model: Mapped[str | None] = mapped_column(String(200))
 
 
@@ -73,6 +77,7 @@ class GalleryChange(Base):
 
     revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stamp: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(10))
     template_id: Mapped[int] = mapped_column(BigInteger)
     person_id: Mapped[str] = mapped_column(String(40))

@@ -6,11 +6,10 @@ from time import monotonic, sleep
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import URL, text
 from starlette.testclient import TestClient
 
-from app.db.engine import Database, open_database
+from app.db.engine import Database, TooManyWritersError, make_engine, open_database
 from app.errors import problem_for
 from app.gallery.queries import lock_gallery
 from app.gallery.replica import GalleryReplica
@@ -116,14 +115,15 @@ def test_a_writer_whose_turn_does_not_come_is_told_to_try_again(
         try:
             with database.write_in_turn():
                 pass
-        except PoolTimeoutError as error:
+        except TooManyWritersError as error:
             refused.append(error)
 
     with database.write_in_turn():
         late = Thread(target=write)
         late.start()
         late.join()
-    assert problem_for(refused[0]).status_code == 503
+    problem = problem_for(refused[0])
+    assert (problem.status_code, problem.code, problem.headers) == (429, "overloaded", {"Retry-After": "1"})
     with database.write_in_turn():
         pass
 
@@ -135,4 +135,41 @@ def test_whoever_stops_in_the_middle_of_a_transaction_does_not_hold_the_gallery_
         shown = {name: session.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "tcp_keepalives_idle")}
         idle = session.scalar(text("SHOW idle_in_transaction_session_timeout"))
     database.dispose()
-    assert (shown, idle) == ({"lock_timeout": "30s", "tcp_keepalives_idle": "30"}, "1min")
+    assert (shown, idle) == ({"lock_timeout": "30s", "tcp_keepalives_idle": "30"}, "15s")
+
+
+def test_a_line_that_is_too_long_is_not_joined(database: Database) -> None:
+    """Each who waits keeps a thread, and the others need some: to identify, and to say that they are alive."""
+    release, outcomes = Event(), list[str]()
+
+    def write() -> None:
+        try:
+            with database.write_in_turn():
+                release.wait()
+            outcomes.append("done")
+        except TooManyWritersError:
+            outcomes.append("refused")
+
+    writers = [Thread(target=write) for _ in range(20)]
+    for writer in writers:
+        writer.start()
+    sleep(0.3)
+    assert outcomes == ["refused"] * 4
+    release.set()
+    for writer in writers:
+        writer.join()
+    assert outcomes.count("done") == 16
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_what_the_url_and_the_environment_say_of_a_connection_wins(
+    settings: Settings, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=7s")
+    said = {"application_name": "payroll", "connect_timeout": "9", "options": "-c lock_timeout=3s"}
+    engine = make_engine(url.update_query_dict(said))
+    names = ("application_name", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    with engine.connect() as connection:
+        shown = [connection.scalar(text(f"SHOW {name}")) for name in names]
+    engine.dispose()
+    assert shown == ["payroll", "3s", "7s", "15s"]

@@ -52,7 +52,7 @@ def test_concurrent_writers_wait_for_their_turn_and_revisions_have_no_gaps(datab
             try:
                 with database.write() as session:
                     session.scalars(select(GalleryState)).one()  # a reader that becomes a writer
-                    revisions.append(bump_revision(session))
+                    revisions.append(bump_revision(session)[0])
                     make_person(session=session)
             except Exception as exc:
                 failures.append(exc)

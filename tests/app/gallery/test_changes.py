@@ -172,3 +172,4 @@ def test_compaction_deletes_the_oldest_revisions_whole(database: Database) -> No
         assert queries.delete_changes(session, 3, 2) == 3
         assert queries.delete_changes(session, 3, 2) == 0
         assert queries.n_changes(session) == 3
+        assert queries.delete_changes(session, 99, 99) == 0  # the newest revision stays

@@ -311,13 +311,58 @@ def test_a_replica_notices_a_database_that_went_back_in_time(database: Database,
     replica.catch_up()
     with database.write() as session:
         session.execute(delete(GalleryChange).where(GalleryChange.revision > 1))
-        session.execute(update(GalleryState).values(revision=1))
+        first = session.scalars(select(GalleryChange.stamp)).one()
+        session.execute(update(GalleryState).values(revision=1, stamp=first))
     assert replica.catch_up() == 1
     assert held(replica) == stored(database)
 
 
+def test_a_revision_that_was_given_twice_is_not_taken_for_the_one_that_is_known(
+    database: Database, start: Start
+) -> None:
+    """As when a standby takes over that has not heard of the last change."""
+    add_person(database)
+    replica, late = start(), start()
+    lost = add_person(database)
+    replica.catch_up()
+    with database.write() as session:
+        session.execute(delete(Person).where(Person.id == lost))
+        session.execute(delete(GalleryChange).where(GalleryChange.revision == 2))
+        first = session.scalars(select(GalleryChange.stamp).where(GalleryChange.revision == 1)).one()
+        session.execute(update(GalleryState).values(revision=1, stamp=first))
+    kept = add_person(database)
+    add_person(database)
+    for each in (replica, late):
+        assert each.catch_up() == 3
+        assert held(each) == stored(database)
+        assert lost not in each.snapshot()[0].person_ids
+        assert kept in each.snapshot()[0].person_ids
+
+
+def test_many_who_find_the_log_too_short_load_everything_once(settings: Settings, database: Database) -> None:
+    own, loads = open_database(settings), list[str]()
+    replica = GalleryReplica(own, model=MODEL, dim=DIM)
+    replica.rebuild()
+    add_person(database, 2)
+    with database.write() as session:
+        queries.delete_changes(session, 2, 1000)
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM templates" in statement:
+            loads.append(statement)
+
+    event.listen(own.engine, "before_cursor_execute", count)
+    run_together(*[lambda: replica.catch_up()] * 6)
+    own.dispose()
+    assert held(replica) == stored(database)
+    assert len(loads) == 1
+
+
 def test_nobody_who_is_in_a_transaction_waits_for_a_load(database: Database, start: Start) -> None:
     replica = start()
+    add_person(database)
+    with database.write() as session:
+        queries.delete_changes(session, 1, 1000)
     add_person(database)
     with database.write() as session:
         queries.delete_changes(session, 1, 1000)
