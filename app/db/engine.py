@@ -58,7 +58,7 @@ class Database:
         self._readers = sessionmaker(engine, expire_on_commit=False)
         self._snapshots = sessionmaker(_unchanging(engine), expire_on_commit=False)
         self._writers = sessionmaker(writing(engine), expire_on_commit=False)
-        self._is_scrubbed = True
+        self._is_scrubbed, self._scrubbing = True, Lock()
         self._turn = Lock()
         self._line = BoundedSemaphore(_MOST_WAITING)
 
@@ -125,20 +125,24 @@ class Database:
 
         While somebody reads, such as a backup, that cannot be: then it is left to `scrub_leftovers`.
         """
-        self._is_scrubbed = self.engine.dialect.name != "sqlite"
-        self.scrub_leftovers()
+        if self.engine.dialect.name == "sqlite":
+            with self._scrubbing:
+                self._is_scrubbed = self._truncate_log()
 
     def scrub_leftovers(self) -> None:
         """To be called now and then."""
-        if self._is_scrubbed:
-            return
+        with self._scrubbing:
+            self._is_scrubbed = self._is_scrubbed or self._truncate_log()
+
+    def _truncate_log(self) -> bool:
+        """Whether nobody was reading it."""
         with raw_cursor(self.engine) as cursor:
             cursor.execute(f"PRAGMA busy_timeout={_SCRUB_TIMEOUT_MS}")  # whoever wants to write waits as long
             try:
                 is_busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 cursor.execute(f"PRAGMA busy_timeout={1000 * BUSY_TIMEOUT_S:.0f}")
-        self._is_scrubbed = not is_busy
+        return not is_busy
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -1,6 +1,7 @@
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from pydantic import SecretStr
@@ -120,3 +121,18 @@ def test_a_database_that_cannot_work_is_refused_at_the_start(text_url: str) -> N
 def test_without_a_url_the_data_is_in_the_data_folder(tmp_path: Path) -> None:
     url = database_url(Settings(data_dir=tmp_path, database_url=None))
     assert url.database == str(tmp_path / "rollcall.sqlite3")
+
+
+@SQLITE_ONLY
+def test_what_was_erased_while_somebody_read_is_overwritten_when_they_are_done(database: Database) -> None:
+    log = Path(f"{database.engine.url.database}-wal")
+    with database.read() as reader:
+        reader.execute(text("SELECT count(*) FROM people"))
+        with database.write() as session:
+            make_person(session=session, name="Erased Erasmus")
+        started = monotonic()
+        database.scrub()
+        assert monotonic() - started < 5  # others wait as long to write
+        assert b"Erased Erasmus" in log.read_bytes()
+    database.scrub_leftovers()
+    assert log.stat().st_size == 0
