@@ -11,7 +11,7 @@ from app.auth.scopes import Scope
 from app.cli.client import DEFAULT_URL, Client, KeyOption, ServiceError, UrlOption, open_client
 from app.cli.failures import told_plainly
 
-# A million templates take some ten seconds; a replica that needs longer has trouble of another kind.
+# A million templates take some fifteen seconds; a replica that needs longer has trouble of another kind.
 _PATIENCE_S = 600.0
 _ASK_EVERY_S = 0.5
 _DIFFERENCES = ("n_missing", "n_extra", "n_misassigned", "n_altered", "n_misfused")

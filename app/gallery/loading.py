@@ -1,7 +1,7 @@
 """Database -> gallery in memory: everything in one consistent read, and then the log.
 
-The table itself is the snapshot that a replica starts from: a million templates are read and indexed in ten seconds or
-so, and no file of embeddings lies beside the database that an erasure would have to find.
+The table itself is the snapshot that a replica starts from: a million templates are read and indexed in fifteen
+seconds, and no file of embeddings lies beside the database that an erasure would have to find.
 """
 
 from dataclasses import dataclass
