@@ -38,7 +38,7 @@ from app.http.request_context import RequestContextMiddleware
 from app.identification.routes import router as identification_router
 from app.identification.videos import ClipSlots
 from app.inference.images import ImageReader
-from app.inference.local import load_local_inference
+from app.inference.loading import load_inference
 from app.inference.port import Inference
 from app.jobs.routes import router as jobs_router
 from app.metrics.requests import RequestMetrics
@@ -120,7 +120,7 @@ def prepare(app: FastAPI) -> None:
     if state.is_prepared:
         return
     upgrade(state.database.engine)
-    state.inference = state.inference or load_local_inference(state.settings)
+    state.inference = state.inference or load_inference(state.settings)
     state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
     state.gallery_upkeep = Upkeep(state.database, state.gallery, "api")
     state.gallery_upkeep.start()

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.inference.clips import TO_ENROLL, TO_SEARCH, ClipReader, video_limits
-from app.inference.local import load_local_inference
+from app.inference.loading import load_inference
 from app.settings import Settings
 from ml.clip import choose_from_clip
 from ml.types import RgbImage
@@ -107,7 +107,7 @@ def measure(path: Path, look: str) -> Measured:
 def look_at(path: Path, look: str) -> dict[str, float]:
     """What the service does with a clip, without the service."""
     settings = Settings(data_dir=path.parent)
-    reader = ClipReader(load_local_inference(settings), video_limits(settings), LOOKS[look])
+    reader = ClipReader(load_inference(settings), video_limits(settings), LOOKS[look])
     loaded_mb, started = _resident_mb("VmRSS"), perf_counter()
     seen = reader.read(path, lambda _: None)
     card = reader.inference.card

@@ -73,9 +73,9 @@ class Equipment:
     @cached_property
     def inference(self) -> "Inference":
         with _loading():
-            from app.inference.local import load_local_inference
+            from app.inference.loading import load_inference
 
-            inference = load_local_inference(self.settings)
+            inference = load_inference(self.settings)
         return inference
 
     @property

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 
 from app.db.engine import Database, make_engine
 from app.db.migrate import upgrade
-from app.inference.local import LocalInference, load_local_inference
+from app.inference.loading import load_inference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 from tests import postgres
@@ -90,13 +91,13 @@ def settings(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
 
 
 @pytest.fixture(scope="session")
-def inference(tmp_path_factory: pytest.TempPathFactory) -> LocalInference:
+def inference(tmp_path_factory: pytest.TempPathFactory) -> Inference:
     """The default networks on the CPU, loaded once: they take seconds and keep nothing of what they see."""
-    return load_local_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
+    return load_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
 
 
 @pytest.fixture
-def app(settings: Settings, inference: LocalInference) -> FastAPI:
+def app(settings: Settings, inference: Inference) -> FastAPI:
     return create_app(settings, inference)
 
 

@@ -23,7 +23,8 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from app.inference.local import LocalInference, load_local_inference
+from app.inference.loading import load_inference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 from tests import postgres
@@ -100,9 +101,9 @@ def _write(server: Server, key: str, prefix: str, record: Record, ending: thread
 
 
 @pytest.fixture(scope="module")
-def inference(tmp_path_factory: pytest.TempPathFactory) -> LocalInference:
+def inference(tmp_path_factory: pytest.TempPathFactory) -> Inference:
     """The default networks, for the services that are started on the copies."""
-    return load_local_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
+    return load_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
 
 
 def assert_whole(rows: Rows) -> None:
@@ -139,7 +140,7 @@ def assert_searchable(client: httpx.Client, n_templates: int, letters: set[str])
         assert answer["faces"][0]["candidates"][0]["person"]["employee_code"].startswith(letter)
 
 
-def assert_service_goes_on(settings: Settings, inference: LocalInference, key: str, before: Record, rows: Rows) -> None:
+def assert_service_goes_on(settings: Settings, inference: Inference, key: str, before: Record, rows: Rows) -> None:
     """A service on the copy has what the writers had been told, finds it, and takes more."""
     ((n_templates,),) = rows("SELECT count(*) FROM templates")
     with TestClient(create_app(settings, inference), headers={"X-API-Key": key}) as client:
@@ -177,7 +178,7 @@ def copy_as_after_a_power_cut(server: Server, to: Path) -> Path:
     return to
 
 
-def test_sqlite_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: LocalInference) -> None:
+def test_sqlite_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: Inference) -> None:
     with running_server(tmp_path / "data", ROLLCALL_WORKERS="0") as server:
         key = server.printed_keys[0]
         for name in CUTS:
@@ -191,7 +192,7 @@ def test_sqlite_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: Lo
                 assert_service_goes_on(Settings(data_dir=copied), inference, key, before, rows)
 
 
-def test_postgres_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: LocalInference) -> None:
+def test_postgres_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: Inference) -> None:
     with running_cluster() as cluster:
         with psycopg.connect(cluster.url(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE rollcall")
@@ -203,7 +204,7 @@ def test_postgres_survives_a_power_cut_at_any_moment(tmp_path: Path, inference: 
                 assert_copy_is_sound(copied, tmp_path, inference, server.printed_keys[0], before)
 
 
-def assert_copy_is_sound(cluster: Cluster, data_dir: Path, inference: LocalInference, key: str, before: Record) -> None:
+def assert_copy_is_sound(cluster: Cluster, data_dir: Path, inference: Inference, key: str, before: Record) -> None:
     """Starts it, which replays its log, reads every page and index, and lets a service run on it."""
     url = cluster.url("rollcall")
     try:

@@ -13,7 +13,7 @@ from app.db.engine import Database, TooManyWritersError, make_engine, open_datab
 from app.errors import problem_for
 from app.gallery.queries import lock_gallery
 from app.gallery.replica import GalleryReplica
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 from tests.app import photos
@@ -25,7 +25,7 @@ Headers = dict[str, str]
 
 
 @pytest.fixture
-def app(settings: Settings, inference: LocalInference) -> FastAPI:
+def app(settings: Settings, inference: Inference) -> FastAPI:
     """With two connections: as many again as are kept are opened under load."""
     return create_app(settings.model_copy(update={"db_pool_size": 1}), inference)
 

@@ -13,7 +13,7 @@ from app.db.tables import DecisionCandidate, DecisionRow
 from app.db.types import utc_now
 from app.decisions.log import Circumstances, DecisionLog
 from app.decisions.retention import DecisionPurger
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 from tests.app.crowd import enrol_crowd
@@ -55,7 +55,7 @@ def test_many_are_deleted_in_several_short_transactions(
 
 
 def test_to_keep_nothing_deletes_what_an_earlier_setting_kept_without_any_request(
-    database: Database, stored: list[str | None], settings: Settings, inference: LocalInference
+    database: Database, stored: list[str | None], settings: Settings, inference: Inference
 ) -> None:
     assert len(left(database)) == len(stored)
     with TestClient(create_app(settings.model_copy(update={"decision_retention_days": 0}), inference)):

@@ -17,7 +17,7 @@ from app.db.tables import AuditEntry, Enrolment, Job, Person, Template
 from app.enrolment.jobs import REFUSALS
 from app.enrolment.sweeper import UploadSweeper
 from app.enrolment.uploads import Uploads
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.jobs.context import Equipment
 from app.jobs.handlers import built_in
 from app.jobs.runner import JobRunner
@@ -33,7 +33,7 @@ Headers = dict[str, str]
 class Worker:
     """Does all waiting jobs, as `rollcall worker` would, with networks that are loaded already."""
 
-    def __init__(self, app: FastAPI, inference: LocalInference) -> None:
+    def __init__(self, app: FastAPI, inference: Inference) -> None:
         self.database: Database = app.state.database
         self._equipment = Equipment(app.state.settings, self.database)
         self._equipment.__dict__["inference"] = inference
@@ -59,7 +59,7 @@ class Worker:
 
 
 @pytest.fixture
-def worker(app: FastAPI, client: TestClient, inference: LocalInference) -> Iterator[Worker]:
+def worker(app: FastAPI, client: TestClient, inference: Inference) -> Iterator[Worker]:
     worker = Worker(app, inference)
     yield worker
     worker.close()
@@ -390,7 +390,7 @@ def test_advice_is_about_all_templates_of_a_person(
     operator: Headers,
     worker: Worker,
     database: Database,
-    inference: LocalInference,
+    inference: Inference,
     tmp_path: Path,
 ) -> None:
     [[sample]] = inference.analyze([decode_image(photos.eileen())]).samples

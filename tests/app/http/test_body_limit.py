@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Form, Request, UploadFile
 from starlette.testclient import TestClient
 
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 
@@ -29,7 +29,7 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, inference: LocalInference) -> FastAPI:
+def app(settings: Settings, inference: Inference) -> FastAPI:
     app = create_app(settings, inference)
 
     async def count(request: Request) -> int:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from app.inference.local import LocalInference
-from app.inference.port import MAX_FACES
+from app.inference.port import MAX_FACES, Inference
 from ml.types import RgbImage
 from tests.ml.faces import enlarged, face_of_astronaut, three_sizes_of_one_face
 
@@ -13,7 +12,7 @@ def mosaic(*, rows: int, columns: int) -> RgbImage:
     return np.tile(enlarged(face_of_astronaut(), 0.5), (rows, columns, 1))
 
 
-def test_only_the_biggest_faces_are_embedded_and_as_if_there_were_no_others(inference: LocalInference) -> None:
+def test_only_the_biggest_faces_are_embedded_and_as_if_there_were_no_others(inference: Inference) -> None:
     image = three_sizes_of_one_face()
     (everything,) = inference.analyze([image]).samples
     (biggest,) = inference.analyze([image], max_faces=2).samples
@@ -26,11 +25,11 @@ def test_only_the_biggest_faces_are_embedded_and_as_if_there_were_no_others(infe
     assert heights == sorted(heights, reverse=True)
 
 
-def test_every_image_has_its_own_share(inference: LocalInference) -> None:
+def test_every_image_has_its_own_share(inference: Inference) -> None:
     images = [three_sizes_of_one_face(), np.zeros((100, 100, 3), np.uint8), three_sizes_of_one_face()]
     assert [len(samples) for samples in inference.analyze(images, max_faces=1).samples] == [1, 0, 1]
 
 
-def test_a_mosaic_of_faces_is_embedded_up_to_a_bound(inference: LocalInference) -> None:
+def test_a_mosaic_of_faces_is_embedded_up_to_a_bound(inference: Inference) -> None:
     analysis = inference.analyze([mosaic(rows=10, columns=12)])
     assert [len(samples) for samples in analysis.samples] == [MAX_FACES]

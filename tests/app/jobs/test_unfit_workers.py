@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from app.db.engine import Database, make_engine
 from app.gallery.queries import claim_model
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.jobs import service
 from app.jobs.context import Equipment, JobContext
 from app.jobs.rules import MAX_ATTEMPTS, NO_NETWORKS
@@ -54,7 +54,7 @@ def test_a_cancelled_job_does_not_wait_for_a_worker_with_networks(database: Data
     assert read_job(database=database, job_id=job_id).status == "cancelled"
 
 
-def equipped(database: Database, inference: LocalInference) -> Equipment:
+def equipped(database: Database, inference: Inference) -> Equipment:
     """As after a first job: the networks are there."""
     equipment = Equipment(Settings(), database)
     vars(equipment)["inference"] = inference
@@ -62,7 +62,7 @@ def equipped(database: Database, inference: LocalInference) -> Equipment:
 
 
 def test_a_worker_of_another_backbone_than_the_stored_gallery_fails_no_job(
-    database: Database, inference: LocalInference
+    database: Database, inference: Inference
 ) -> None:
     with database.write() as session:
         claim_model(session, "another/1")
@@ -80,7 +80,7 @@ def test_a_worker_of_another_backbone_than_the_stored_gallery_fails_no_job(
 
 
 def test_a_gallery_that_was_tied_to_another_backbone_meanwhile_ends_the_worker_not_the_job(
-    database: Database, inference: LocalInference
+    database: Database, inference: Inference
 ) -> None:
     def overtaken(context: JobContext) -> Result:
         with database.write() as session:
@@ -111,7 +111,7 @@ def test_a_job_that_the_networks_fail_at_again_and_again_has_failed(database: Da
 
 
 def test_a_database_that_is_away_while_the_gallery_is_loaded_is_no_fault_of_the_worker(
-    inference: LocalInference,
+    inference: Inference,
 ) -> None:
     nowhere = Database(make_engine(URL.create("postgresql+psycopg", host="127.0.0.1", port=9, database="none")))
     with pytest.raises(OperationalError):

@@ -11,7 +11,7 @@ from app.db.engine import Database
 from app.db.tables import DecisionRow, OperatingPointRow
 from app.decisions.log import Circumstances
 from app.gallery.queries import claim_model
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.operating_points.queries import lock_state
 from app.settings import Settings
@@ -25,7 +25,7 @@ Headers = dict[str, str]
 
 
 @pytest.fixture
-def late(settings: Settings, inference: LocalInference, client: TestClient) -> Iterator[TestClient]:
+def late(settings: Settings, inference: Inference, client: TestClient) -> Iterator[TestClient]:
     """A replica that started with an empty database, before somebody enrolled people with another backbone."""
     app = create_app(settings, inference)
     with TestClient(app) as late:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.db.engine import Database, open_database
 from app.db.tables import OperatingPointRow
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.operating_points.recalibrator import Waiting, is_due
 from app.operating_points.service import request_recalibration
@@ -119,7 +119,7 @@ def test_who_asked_while_the_database_was_away_gets_their_point_later(
 
 
 def test_who_was_told_to_wait_gets_their_point_from_whichever_replica_is_left(
-    large: TestClient, app: FastAPI, settings: Settings, inference: LocalInference, database: Database, admin: Headers
+    large: TestClient, app: FastAPI, settings: Settings, inference: Inference, database: Database, admin: Headers
 ) -> None:
     app.state.recalibrator.stop()  # as if its process died right after the answer
     assert large.post("/v1/threshold/recalibrate", headers=admin).status_code == 202
@@ -129,7 +129,7 @@ def test_who_was_told_to_wait_gets_their_point_from_whichever_replica_is_left(
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 def test_of_two_replicas_one_calibrates(
-    client: TestClient, app: FastAPI, settings: Settings, inference: LocalInference, database: Database, admin: Headers
+    client: TestClient, app: FastAPI, settings: Settings, inference: Inference, database: Database, admin: Headers
 ) -> None:
     other = create_app(settings, inference)
     with TestClient(other):
@@ -156,7 +156,7 @@ def test_only_one_can_be_alone_and_the_next_one_after_it(database: Database, set
 
 
 def test_after_a_restart_of_a_large_gallery_the_card_answers_at_once_and_says_so(
-    large: TestClient, settings: Settings, inference: LocalInference, database: Database, admin: Headers
+    large: TestClient, settings: Settings, inference: Inference, database: Database, admin: Headers
 ) -> None:
     assert large
     with TestClient(create_app(settings, inference)) as restarted:
@@ -173,7 +173,7 @@ def test_after_a_restart_of_a_large_gallery_the_card_answers_at_once_and_says_so
 
 
 def test_what_was_found_stands_while_only_the_card_speaks(
-    large: TestClient, settings: Settings, inference: LocalInference, admin: Headers
+    large: TestClient, settings: Settings, inference: Inference, admin: Headers
 ) -> None:
     found = large.get("/v1/threshold/look-alikes", headers=admin).json()
     assert (found["n_searched"], found["n_templates"]) == (36, 36)
@@ -182,9 +182,7 @@ def test_what_was_found_stands_while_only_the_card_speaks(
         assert restarted.get("/v1/threshold/look-alikes", headers=admin).json() == found
 
 
-def test_a_calibration_sees_what_another_replica_has_just_enrolled(
-    settings: Settings, inference: LocalInference
-) -> None:
+def test_a_calibration_sees_what_another_replica_has_just_enrolled(settings: Settings, inference: Inference) -> None:
     app = create_app(settings, inference)
     with TestClient(app) as client:
         app.state.gallery_upkeep.follower.stop()

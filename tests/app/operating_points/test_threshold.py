@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.db.engine import Database
 from app.db.tables import OperatingPointRow
-from app.inference.local import LocalInference
+from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
 from tests.app import photos
@@ -70,7 +70,7 @@ def test_a_stricter_promise_needs_a_higher_threshold(
 
 
 def test_a_change_counts_from_the_next_request_on_in_every_replica(
-    client: TestClient, settings: Settings, inference: LocalInference, admin: Headers
+    client: TestClient, settings: Settings, inference: Inference, admin: Headers
 ) -> None:
     with TestClient(create_app(settings, inference)) as other:
         for threshold in (0.4, 0.6):
@@ -81,7 +81,7 @@ def test_a_change_counts_from_the_next_request_on_in_every_replica(
 
 
 def test_a_restart_keeps_the_threshold(
-    client: TestClient, settings: Settings, inference: LocalInference, admin: Headers
+    client: TestClient, settings: Settings, inference: Inference, admin: Headers
 ) -> None:
     point = put(client, admin, mode="manual", threshold=0.4321)
     with TestClient(create_app(settings, inference)) as restarted:
@@ -146,7 +146,7 @@ def test_a_large_gallery_without_a_point_starts_by_the_card_and_is_calibrated_la
     app: FastAPI,
     client: TestClient,
     settings: Settings,
-    inference: LocalInference,
+    inference: Inference,
     database: Database,
     admin: Headers,
     monkeypatch: pytest.MonkeyPatch,
