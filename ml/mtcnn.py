@@ -4,38 +4,40 @@ Three small networks in a row. P-Net slides over a pyramid of shrunk copies and 
 crop of each proposal and throws most away; O-Net looks at a 48 px crop of the rest and adds landmarks.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from ml.backbones.torch_backbone import torch_device
 from ml.detection import biggest_first, check_images
+from ml.mtcnn_networks import NOWHERE, Finisher, Proposer, Refiner
+from ml.networks import EnginePlan, RunNetwork, make_ready
+from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, lay_out
 from ml.running_sums import RunningSums
 from ml.types import Face, FloatArray, RgbImage
 
-_WINDOW_PX: Final = 12  # what one P-Net position sees; the smallest face fills it
-_STRIDE_PX: Final = 2  # between neighbouring P-Net positions
 _RNET_PX: Final = 24
 _ONET_PX: Final = 48
 _IOU_WITHIN_SCALE: Final = 0.5  # this and the next two: facenet_pytorch 2.5.3, models/utils/detect_face.py
 _IOU_ACROSS_SCALES: Final = 0.7
 _COVER_AT_END: Final = 0.7
 _CROPS_PER_BATCH: Final = 512  # bounds memory: 512 crops of 48 px take some 0.2 GB inside O-Net
-_PNET_PIXELS_PER_BATCH: Final = 4_000_000  # bounds memory: some 0.4 GB inside P-Net
 _MAX_SIDE_PX: Final = 4096  # bounds memory and time
-_PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 12 bytes of running sums a pixel, 0.2 GB
+_PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 16 bytes of running sums a pixel, 0.3 GB
 # Bound time: a picture made of thousands of faces would keep R-Net and O-Net busy for a minute. A crowd gives
 # some ten proposals for each face that is there.
 _MOST_PROPOSALS: Final = 4000
 _MOST_REFINED: Final = 1000
+_MOST_LEVELS: Final = 1000  # any number that no pyramid has
+_BY_TORCH: Final = EnginePlan("torch", "float32", 1)
 
 
 class MtcnnDetector:
@@ -56,6 +58,7 @@ class MtcnnDetector:
         min_face_px: int = 40,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
+        plan: EnginePlan | None = None,
     ) -> None:
         """Load the three networks from the facenet_pytorch package.
 
@@ -65,18 +68,19 @@ class MtcnnDetector:
                 facenet_pytorch's, the networks may correct a box to less than that, and then it stays.
             thresholds: score below which P-Net, R-Net and O-Net drop a candidate, 0..1 each.
             factor: ratio between neighbouring levels of the pyramid, between 0 and 1.
+            plan: how the networks are run; unset: by torch. Arithmetic is float32 whatever it says.
 
         Raises:
-            ModelError: there is no such device on this machine.
+            ModelError: there is no such device on this machine, or the plan's runtime is not installed.
             ValueError: `min_face_px` or `factor` is out of range.
         """
-        if min_face_px < _WINDOW_PX or not 0 < factor < 1:
-            raise ValueError(f"min_face_px is at least {_WINDOW_PX} and factor between 0 and 1")
+        if min_face_px < WINDOW_PX or not 0 < factor < 1:
+            raise ValueError(f"min_face_px is at least {WINDOW_PX} and factor between 0 and 1")
         self._device = torch_device(device)
         self._min_face_px = min_face_px
         self._thresholds = thresholds
         self._factor = factor
-        self._pnet, self._rnet, self._onet = (net().eval().to(self._device) for net in (PNet, RNet, ONet))
+        self._propose_in, self._look_again, self._look_last = _networks(self._device, plan or _BY_TORCH)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[list[Face]]:
@@ -102,25 +106,24 @@ class MtcnnDetector:
     def _propose(self, sums: RunningSums) -> "Candidates":
         parts = [Candidates.none(sums.device)]
         for size_hw, members in sums.by_size().items():
-            for scale in pyramid_scales(size_hw, self._min_face_px, self._factor):
-                parts += self._propose_at(sums, members, scale)
+            for canvas in lay_out(size_hw, self._min_face_px, self._factor):
+                parts += self._propose_on(sums, members, canvas)
         proposals = Candidates.cat(parts)
         proposals = proposals.take(suppress(proposals, _IOU_ACROSS_SCALES)).first(_MOST_PROPOSALS)
         return proposals.moved(square(shifted(proposals.boxes, proposals.shifts, extra=0)))
 
-    def _propose_at(self, sums: RunningSums, members: list[int], scale: float) -> "Iterator[Candidates]":
-        height, width = sums.sizes_hw[members[0]]
-        level_hw = int(height * scale + 1), int(width * scale + 1)
-        step = max(1, _PNET_PIXELS_PER_BATCH // (level_hw[0] * level_hw[1]))
+    def _propose_on(self, sums: RunningSums, members: list[int], canvas: Canvas) -> "Iterator[Candidates]":
+        edges = edges_of(canvas, sums.device)
+        step = max(1, PIXELS_PER_CANVAS // (canvas.size_hw[0] * canvas.size_hw[1]))
         for batch in (members[i : i + step] for i in range(0, len(members), step)):
-            shifts, scores = self._pnet(as_input(sums.shrunk(batch, level_hw)))
-            proposals = decode_proposals(scores[:, 1], shifts, scale, self._thresholds[0])
+            found = self._propose_in(painted(sums, batch, canvas), edges)
+            proposals, levels = decode_proposals(found, canvas, self._thresholds[0])
             proposals = proposals.owned(torch.tensor(batch, device=sums.device)[proposals.owners])
-            yield proposals.take(suppress(proposals, _IOU_WITHIN_SCALE))
+            yield proposals.take(suppress(proposals, _IOU_WITHIN_SCALE, levels))
 
     def _refine(self, sums: RunningSums, proposals: "Candidates") -> "Candidates":
-        proposals, (shifts, scores) = self._look(self._rnet, (4, 2), sums, proposals, _RNET_PX)
-        judged = Candidates(proposals.boxes, scores[:, 1], shifts, proposals.owners)
+        proposals, found = self._look(self._look_again, sums, proposals, _RNET_PX, width=5)
+        judged = Candidates(proposals.boxes, found[:, 0].sigmoid(), found[:, 1:], proposals.owners)
         judged = judged.take(judged.scores > self._thresholds[1])
         judged = judged.take(suppress(judged, _IOU_ACROSS_SCALES)).first(_MOST_REFINED)
         return judged.moved(square(shifted(judged.boxes, judged.shifts, extra=1)))
@@ -128,28 +131,29 @@ class MtcnnDetector:
     def _finish(
         self, sums: RunningSums, refined: "Candidates"
     ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int64]]:
-        refined, (shifts, points, scores) = self._look(self._onet, (4, 10, 2), sums, refined, _ONET_PX)
-        passed = scores[:, 1] > self._thresholds[2]
-        refined, shifts, points = refined.take(passed), shifts[passed], points[passed]
-        box_array: FloatArray = shifted(refined.boxes, shifts, extra=1).cpu().numpy()
-        score_array: FloatArray = scores[passed, 1].cpu().numpy()
-        landmarks: FloatArray = place_landmarks(refined.boxes, points).cpu().numpy()
+        refined, found = self._look(self._look_last, sums, refined, _ONET_PX, width=15)
+        scores = found[:, 0].sigmoid()
+        passed = scores > self._thresholds[2]
+        refined, found = refined.take(passed), found[passed]
+        box_array: FloatArray = shifted(refined.boxes, found[:, 1:5], extra=1).cpu().numpy()
+        score_array: FloatArray = scores[passed].cpu().numpy()
+        landmarks: FloatArray = place_landmarks(refined.boxes, found[:, 5:]).cpu().numpy()
         owners: NDArray[np.int64] = refined.owners.cpu().numpy()
         kept = suppress_covered(box_array, score_array, owners, _COVER_AT_END)
         return box_array[kept], score_array[kept], landmarks[kept], owners[kept]
 
     def _look(
-        self, net: Any, widths: tuple[int, ...], sums: RunningSums, candidates: "Candidates", side_px: int
-    ) -> tuple["Candidates", list[Tensor]]:
-        """The candidates that touch their image, and what `net` says of each: one tensor per entry of `widths`."""
+        self, run: RunNetwork, sums: RunningSums, candidates: "Candidates", side_px: int, width: int
+    ) -> tuple["Candidates", Tensor]:
+        """The candidates that touch their image, and the `width` numbers that a network says of each."""
         bounds = crop_bounds(candidates.boxes, sums.limits_wh[candidates.owners])
         inside = (bounds[:, 2:] > bounds[:, :2]).all(dim=1)
         candidates, bounds = candidates.take(inside), bounds[inside]
-        parts: list[tuple[Tensor, ...]] = [tuple(torch.empty((0, width), device=sums.device) for width in widths)]
+        parts = [torch.empty((0, width), device=sums.device)]
         for start in range(0, len(bounds), _CROPS_PER_BATCH):
             part = slice(start, start + _CROPS_PER_BATCH)
-            parts.append(net(as_input(sums.crops(candidates.owners[part], bounds[part], side_px))))
-        return candidates, [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+            parts.append(run(sums.crops(candidates.owners[part], bounds[part], side_px)))
+        return candidates, torch.cat(parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,30 +204,55 @@ class Candidates:
         return Candidates(self.boxes, self.scores, self.shifts, owners)
 
 
-def pyramid_scales(size_hw: tuple[int, int], min_face_px: int, factor: float) -> list[float]:
-    """Scales at which P-Net's window fits faces of `min_face_px` and up; none for an image smaller than that."""
-    scales = []
-    scale = _WINDOW_PX / min_face_px
-    shorter = min(size_hw) * scale
-    while shorter >= _WINDOW_PX:
-        scales.append(scale)
-        scale *= factor
-        shorter *= factor
-    return scales
+def painted(sums: RunningSums, members: Sequence[int], canvas: Canvas) -> Tensor:
+    """The pyramids of images of one size on a canvas each: `(N, H, W, 3)` float32 grey levels."""
+    pictures = torch.zeros((len(members), *canvas.size_hw, 3), device=sums.device)
+    for picture, index in zip(pictures, members, strict=True):
+        for level in canvas.levels:
+            (y, x), (height, width) = level.at_yx, level.size_hw
+            sums.shrink_into(picture[y : y + height, x : x + width], index)
+    return pictures
 
 
-def decode_proposals(scores: Tensor, shifts: Tensor, scale: float, threshold: float) -> Candidates:
-    """P-Net's maps `scores (N, h, w)` and `shifts (N, 4, h, w)` at one scale to boxes in image pixels."""
-    owners, y, x = (scores >= threshold).nonzero(as_tuple=True)
-    corner = torch.stack([x, y], dim=1).to(scores.dtype) * _STRIDE_PX
-    boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + _WINDOW_PX) / scale).floor()], dim=1)
-    return Candidates(boxes, scores[owners, y, x], shifts[owners, :, y, x], owners)
+def edges_of(canvas: Canvas, device: torch.device) -> Tensor:
+    """What P-Net adds after its first layer, so that a level with odd sides ends as if nothing were beside it."""
+    edges = torch.zeros((1, 1, canvas.size_hw[0] - 2, canvas.size_hw[1] - 2))
+    for level in canvas.levels:
+        (y, x), (height, width) = level.at_yx, level.size_hw
+        if height % 2:
+            edges[:, :, y + height - 2, x : x + width] = NOWHERE
+        if width % 2:
+            edges[:, :, y : y + height, x + width - 2] = NOWHERE
+    return edges.to(device)
 
 
-def suppress(candidates: Candidates, iou: float) -> Tensor:
-    """Indices of the candidates that no better one of the same image overlaps by more than `iou`, best first."""
-    boxes = candidates.boxes.double()  # torchvision may lay images side by side in one plane: float32 rounds there
-    kept: Tensor = batched_nms(boxes, candidates.scores.double(), candidates.owners, iou).sort().values
+def decode_proposals(found: Tensor, canvas: Canvas, threshold: float) -> tuple[Candidates, Tensor]:
+    """P-Net's `(N, 5, h, w)` on canvases to boxes in pixels of the images, and the index of each one's level."""
+    owners, y, x = (found[:, 0] >= logit(threshold)).nonzero(as_tuple=True)
+    levels = torch.from_numpy(canvas.level_at).to(found.device)[y, x].long()
+    within = levels >= 0
+    owners, y, x, levels = owners[within], y[within], x[within], levels[within]
+    places = torch.tensor([level.at_yx for level in canvas.levels], device=found.device)
+    scales = torch.tensor([level.scale for level in canvas.levels], device=found.device)[levels, None]
+    corner = (torch.stack([x, y], dim=1) * STRIDE_PX - places[levels].flip(1)).to(found.dtype)
+    boxes = torch.cat([((corner + 1) / scales).floor(), ((corner + WINDOW_PX) / scales).floor()], dim=1)
+    seen = found[owners, :, y, x]
+    return Candidates(boxes, seen[:, 0].sigmoid(), seen[:, 1:], owners), levels
+
+
+def logit(share: float) -> float:
+    """The number whose sigmoid is `share`."""
+    return math.log(share / (1 - share))
+
+
+def suppress(candidates: Candidates, iou: float, levels: Tensor | None = None) -> Tensor:
+    """Indices of the candidates that no better one overlaps by more than `iou`, best first.
+
+    Only those of the same image count, and where `levels (N,)` int64 is given, of the same level.
+    """
+    groups = candidates.owners if levels is None else candidates.owners * _MOST_LEVELS + levels
+    boxes = candidates.boxes.double()  # torchvision may lay groups side by side in one plane: float32 rounds there
+    kept: Tensor = batched_nms(boxes, candidates.scores.double(), groups, iou).sort().values
     return kept[candidates.scores[kept].argsort(descending=True, stable=True)]
 
 
@@ -271,9 +300,14 @@ def place_landmarks(boxes: Tensor, points: Tensor) -> Tensor:
     return points.view(-1, 2, 5).transpose(1, 2) * sizes.unsqueeze(1) + boxes[:, :2].unsqueeze(1) - 1
 
 
-def as_input(means: Tensor) -> Tensor:
-    """Grey levels 0..255 to the -1..1 that the networks were trained on."""
-    return (means - 127.5) * 0.0078125
+def _networks(device: torch.device, plan: EnginePlan) -> tuple[RunNetwork, RunNetwork, RunNetwork]:
+    canvas, edges = torch.zeros(1, 32, 32, 3), torch.zeros(1, 1, 30, 30)
+    crop, larger = torch.zeros(2, _RNET_PX, _RNET_PX, 3), torch.zeros(2, _ONET_PX, _ONET_PX, 3)
+    return (
+        make_ready(Proposer(), [canvas, edges], [[-1, -1, -1, 3], [1, 1, -1, -1]], device, plan),
+        make_ready(Refiner(), [crop], [[-1, _RNET_PX, _RNET_PX, 3]], device, plan),
+        make_ready(Finisher(), [larger], [[-1, _ONET_PX, _ONET_PX, 3]], device, plan),
+    )
 
 
 def _fit(image: RgbImage) -> RgbImage:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ml.types import RgbImage
@@ -15,14 +16,16 @@ from ml.types import RgbImage
 class RunningSums:
     """Summed-area tables of several images, laid end to end.
 
-    `table (sum of (H+1)(W+1), 3)` int32 holds, for each point between pixels, the sum of everything above and to its
-    left. The largest images overflow it, which cancels in the differences: only a rectangle's own sum must fit.
-    `starts (N,)` int64 says where each image begins, `limits_wh (N, 2)` int64 and `sizes_hw` how big it is.
+    `points (sum of (H+1)(W+1),)` holds, for each point between pixels, the sums of everything above and to its left:
+    four int32, red, green, blue and one unused, that are looked up as one complex128, because a look-up takes as long
+    for 16 bytes as for 4. The largest images overflow them, which cancels in the differences: only a rectangle's own
+    sum must fit. `starts (N,)` int64 says where each image begins, `limits_wh (N, 2)` int64 and `sizes_hw` how big it
+    is.
 
     Source: Crow, "Summed-area tables for texture mapping", 1984.
     """
 
-    table: Tensor
+    points: Tensor
     starts: Tensor
     limits_wh: Tensor
     sizes_hw: list[tuple[int, int]]
@@ -31,16 +34,16 @@ class RunningSums:
     def of(cls, images: Sequence[RgbImage], device: torch.device) -> "RunningSums":
         """Sum up at least one `(H, W, 3)` uint8 image; the tables then lie on `device`."""
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
-        tables = [cv2.integral(image, sdepth=cv2.CV_32S).reshape(-1, 3) for image in images]
+        tables = [_integral(image).reshape(-1) for image in images]
         starts = np.cumsum([0] + [len(table) for table in tables[:-1]])
-        table = torch.from_numpy(np.concatenate(tables) if len(tables) > 1 else tables[0])
+        points = torch.from_numpy(np.concatenate(tables) if len(tables) > 1 else tables[0])
         limits_wh = torch.tensor([(width, height) for height, width in sizes_hw])
-        return cls(table.to(device), torch.from_numpy(starts).to(device), limits_wh.to(device), sizes_hw)
+        return cls(points.to(device), torch.from_numpy(starts).to(device), limits_wh.to(device), sizes_hw)
 
     @property
     def device(self) -> torch.device:
         """Where the tables lie."""
-        return self.table.device
+        return self.points.device
 
     def by_size(self) -> dict[tuple[int, int], list[int]]:
         """Indices of the images of each `(H, W)`."""
@@ -49,26 +52,18 @@ class RunningSums:
             groups.setdefault(size_hw, []).append(index)
         return groups
 
-    def shrunk(self, members: Sequence[int], out_hw: tuple[int, int]) -> Tensor:
-        """Shrink whole images.
+    def shrink_into(self, out: Tensor, index: int) -> None:
+        """Shrink a whole image.
 
         Args:
-            members: indices of images of one size.
-            out_hw: height and width to shrink them to.
-
-        Returns:
-            `(len(members), 3, *out_hw)` float32 mean RGB levels, 0..255.
+            out: `(h, w, 3)` float32 that is filled with mean RGB levels, 0..255.
+            index: which image.
         """
-        height, width = self.sizes_hw[members[0]]
-        y0, y1 = bin_edges(torch.tensor(height, device=self.device), out_hw[0])
-        x0, x1 = bin_edges(torch.tensor(width, device=self.device), out_hw[1])
-        area = ((y1 - y0)[:, None] * (x1 - x0)).unsqueeze(-1)
-        levels = []
-        for start in self.starts[list(members)].tolist():
-            table = self.table[start : start + (height + 1) * (width + 1)].view(height + 1, width + 1, 3)
-            rows = table[y1] - table[y0]
-            levels.append((rows[:, x1] - rows[:, x0]) / area)
-        return torch.stack(levels).permute(0, 3, 1, 2)
+        height, width = self.sizes_hw[index]
+        y0, y1 = (edge.unsqueeze(1) for edge in bin_edges(torch.tensor(height, device=self.device), out.shape[0]))
+        x0, x1 = bin_edges(torch.tensor(width, device=self.device), out.shape[1])
+        top, bottom = (self.starts[index] + y * (width + 1) for y in (y0, y1))
+        torch.div(self._sums(top, bottom, x0, x1), _area(y1 - y0, x1 - x0), out=out)
 
     def crops(self, owners: Tensor, bounds: Tensor, side_px: int) -> Tensor:
         """Cut rectangles out and bring each to a square, smaller or bigger than it was.
@@ -79,17 +74,37 @@ class RunningSums:
             side_px: side of the squares.
 
         Returns:
-            `(N, 3, side_px, side_px)` float32 mean RGB levels, 0..255.
+            `(N, side_px, side_px, 3)` float32 mean RGB levels, 0..255.
         """
         x0, x1 = (bounds[:, :1] + edge for edge in bin_edges(bounds[:, 2:3] - bounds[:, :1], side_px))
         y0, y1 = (bounds[:, 1:2] + edge for edge in bin_edges(bounds[:, 3:] - bounds[:, 1:2], side_px))
         line = self.limits_wh[owners, 0].view(-1, 1) + 1
         top, bottom = ((self.starts[owners].view(-1, 1) + y * line).unsqueeze(2) for y in (y0, y1))
-        left, right = x0.unsqueeze(1), x1.unsqueeze(1)
-        total = self.table[bottom + right] - self.table[bottom + left]
-        total -= self.table[top + right] - self.table[top + left]
-        area = (y1 - y0).unsqueeze(2) * (x1 - x0).unsqueeze(1)
-        return (total / area.unsqueeze(3)).permute(0, 3, 1, 2)
+        x0, x1 = x0.unsqueeze(1), x1.unsqueeze(1)
+        return self._sums(top, bottom, x0, x1) / _area((y1 - y0).unsqueeze(2), x1 - x0)
+
+    def _sums(self, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """Sums over rectangles: `(..., h, w, 3)` float32.
+
+        Rows `top` and `bottom (..., h, 1)` are given as places of their first points, columns `(..., 1, w)` as numbers.
+        """
+        sums = self._at(bottom + right)
+        sums -= self._at(bottom + left)
+        sums -= self._at(top + right)
+        sums += self._at(top + left)
+        return sums[..., :3].float()
+
+    def _at(self, places: Tensor) -> Tensor:
+        return self.points.index_select(0, places.flatten()).view(*places.shape, 1).view(torch.int32)
+
+
+def _area(heights: Tensor, widths: Tensor) -> Tensor:
+    return (heights * widths).unsqueeze(-1).float()
+
+
+def _integral(image: RgbImage) -> NDArray[np.complex128]:
+    sums = cv2.integral(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), sdepth=cv2.CV_32S)
+    return sums.view(np.complex128)[..., 0]
 
 
 def bin_edges(lengths: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,8 @@ from facenet_pytorch import MTCNN
 
 from ml.detection import Detector, biggest_first, load_detector
 from ml.errors import ModelError
-from ml.mtcnn import Candidates, MtcnnDetector, pyramid_scales, suppress_covered
+from ml.mtcnn import Candidates, MtcnnDetector, suppress_covered
+from ml.pyramid import pyramid_scales
 from ml.types import Face, FloatArray, RgbImage
 from tests.ml.faces import (
     astronaut,

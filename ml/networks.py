@@ -1,0 +1,166 @@
+"""A torch network made ready to run: on which device, by which runtime, in which arithmetic, with how many threads."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from threading import local
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ml.errors import ModelError
+
+RunNetwork = Callable[..., Tensor]
+"""Takes a network's inputs, tensors on its device, a batch of at least one first, and returns its one output there."""
+
+Shapes = Sequence[Sequence[int]]
+"""Of each input; -1 where it varies."""
+
+Runtime = Literal["torch", "openvino"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+_TORCH_TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_OPENVINO_TYPES: Final = {"float32": "f32", "bfloat16": "bf16"}
+# Batches that OpenVINO is given; others are made of these. For each size that it has not seen it spends 5 to 40 ms on
+# making code, and keeps that code.
+_BATCH_SIZES: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """How networks are run.
+
+    `precision` is that of the embedding's convolutions; detection always runs in float32, because less moves the boxes.
+    `n_threads` are those of one batch on the CPU: more than there are free cores is much slower than one.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    n_threads: int
+
+    def __str__(self) -> str:
+        """As the setting `engine` spells it, e.g. "openvino/bfloat16/2"."""
+        return f"{self.runtime}/{self.precision}/{self.n_threads}"
+
+
+def parse_plan(text: str) -> EnginePlan:
+    """Read what `str(plan)` wrote.
+
+    Raises:
+        ModelError: it is not one, and says what would be.
+    """
+    match text.split("/"):
+        case [("torch" | "openvino") as runtime, ("float32" | "bfloat16" | "float16") as precision, threads] if (
+            threads.isdecimal() and int(threads) > 0
+        ):
+            return EnginePlan(runtime, precision, int(threads))
+    raise ModelError(f"{text!r} is not a way to run networks: give RUNTIME/PRECISION/THREADS, e.g. torch/float32/2")
+
+
+def has_openvino() -> bool:
+    """Whether the optional runtime is installed."""
+    return find_spec("openvino") is not None
+
+
+def make_ready(
+    network: nn.Module,
+    examples: Sequence[Tensor],
+    shapes: Sequence[Sequence[int]],
+    device: torch.device,
+    plan: EnginePlan,
+) -> RunNetwork:
+    """Make a network ready to run.
+
+    Args:
+        network: takes a batch, and inputs that hold for all of it; returns one tensor with a row for each of the batch.
+        examples: one small input of each kind.
+        shapes: of each input, -1 where it varies.
+        device: where it shall run.
+        plan: its runtime, precision and threads.
+
+    Raises:
+        ModelError: the runtime is not installed, or cannot do this on this device.
+    """
+    network = network.eval().requires_grad_(False)
+    if plan.runtime == "openvino":
+        return _on_openvino(network, examples, shapes, device, plan)
+    return _on_torch(network, device)
+
+
+def torch_type(plan: EnginePlan) -> torch.dtype:
+    """The arithmetic that a torch network shall be built with; OpenVINO lowers it by itself."""
+    return _TORCH_TYPES[plan.precision] if plan.runtime == "torch" else torch.float32
+
+
+def _on_torch(network: nn.Module, device: torch.device) -> RunNetwork:
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(*inputs: Tensor) -> Tensor:
+        with torch.inference_mode():
+            output: Tensor = network(*inputs)
+        return output
+
+    return run
+
+
+def _on_openvino(
+    network: nn.Module,
+    examples: Sequence[Tensor],
+    shapes: Sequence[Sequence[int]],
+    device: torch.device,
+    plan: EnginePlan,
+) -> RunNetwork:
+    if device.type != "cpu":
+        raise ModelError(f"OpenVINO runs on the CPU only: choose torch for {device}")
+    if plan.precision not in _OPENVINO_TYPES:
+        raise ModelError(f"OpenVINO runs float32 or bfloat16 on a CPU, not {plan.precision}")
+    if not has_openvino():
+        raise ModelError("the runtime openvino is not installed: `pip install 'rollcall[openvino]'`, or choose torch")
+    compiled = _compiled(network, examples, shapes, plan)
+    requests = local()  # one per thread: a request holds the memory of one run
+
+    def run(batch: Tensor, *others: Tensor) -> Tensor:
+        if not hasattr(requests, "mine"):
+            requests.mine = compiled.create_infer_request()
+        parts = []
+        for first, size in split_batch(len(batch)):
+            arrays = [np.ascontiguousarray(each.numpy()) for each in (batch[first : first + size], *others)]
+            parts.append(torch.from_numpy(requests.mine.infer(arrays, share_inputs=True)[0]))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    return run
+
+
+def split_batch(n: int) -> Iterator[tuple[int, int]]:
+    """Cut `n` rows, at least one, into batches of the sizes that are used: first row and number of rows of each."""
+    first = 0
+    while first < n:
+        size = next(size for size in _BATCH_SIZES if size <= n - first)
+        yield first, size
+        first += size
+
+
+def _compiled(network: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]], plan: EnginePlan) -> Any:
+    """Convert and compile.
+
+    The front end is called directly: `openvino.convert_model` would report its use to the vendor's telemetry.
+    """
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # OpenVINO traces by a way that torch has announced to drop
+        decoder = TorchScriptPythonDecoder(network, example_input=tuple(examples))
+    front_end = FrontEndManager().load_by_framework("pytorch")
+    model = front_end.convert(front_end.load(decoder))
+    model.reshape(dict(zip(model.inputs, (list(shape) for shape in shapes), strict=True)))
+    settings = {
+        "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[plan.precision],
+        "INFERENCE_NUM_THREADS": plan.n_threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return openvino.Core().compile_model(model, "CPU", settings)
