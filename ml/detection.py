@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from ml.errors import ModelError
+from ml.plan import PLAIN, EnginePlan
 from ml.types import Face, RgbImage
 
 DETECTORS: Final = ("mtcnn", "yunet")
@@ -34,7 +35,14 @@ class Detector(Protocol):
         """
 
 
-def load_detector(name: str, *, models_dir: Path | None = None, device: str = "cpu", min_face_px: int = 40) -> Detector:
+def load_detector(
+    name: str,
+    *,
+    models_dir: Path | None = None,
+    device: str = "cpu",
+    min_face_px: int = 40,
+    plan: EnginePlan = PLAIN,
+) -> Detector:
     """Load a detector by name.
 
     Args:
@@ -42,6 +50,7 @@ def load_detector(name: str, *, models_dir: Path | None = None, device: str = "c
         models_dir: folder of fetched model files; `mtcnn` needs none.
         device: `cpu`, `cuda` or `cuda:N`; `yunet` runs on the CPU only.
         min_face_px: smallest face that is looked for, longer side in px; `mtcnn` may report a smaller one.
+        plan: how the networks of `mtcnn` are run.
 
     Raises:
         ModelError: unknown name, file absent or not the expected one, or no such device.
@@ -50,7 +59,7 @@ def load_detector(name: str, *, models_dir: Path | None = None, device: str = "c
         case "mtcnn":
             from ml.mtcnn import MtcnnDetector  # here, because torch takes seconds to import
 
-            return MtcnnDetector(device, min_face_px)
+            return MtcnnDetector(device, min_face_px, plan=plan)
         case "yunet":
             from ml.yunet import load_yunet
 

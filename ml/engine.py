@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from ml.alignment import align_face
 from ml.backbones import load_backbone
 from ml.backbones.card import ModelCard
 from ml.detection import Detector, load_detector
 from ml.embedding import Embedder
+from ml.plan import PLAIN, EnginePlan, default_plan
 from ml.quality import measure_quality
 from ml.types import Chip, Face, FloatArray, RgbImage, Sample
 
@@ -18,9 +21,10 @@ class FaceEngine:
     Not safe for use from several threads at once: whoever shares it lets one batch run at a time.
     """
 
-    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+    def __init__(self, detector: Detector, embedder: Embedder, plan: EnginePlan = PLAIN) -> None:
         self._detector = detector
         self._embedder = embedder
+        self.plan = plan
         self._template = embedder.card.template_array
 
     @classmethod
@@ -33,6 +37,7 @@ class FaceEngine:
         models_dir: Path | None = None,
         min_face_px: int = 40,
         mirrored: bool = True,
+        plan: EnginePlan | None = None,
     ) -> "FaceEngine":
         """Load networks.
 
@@ -43,13 +48,17 @@ class FaceEngine:
             models_dir: folder of the files that `rollcall models pull` fetched.
             min_face_px: smallest face looked for, px of its shorter side.
             mirrored: also embed every chip's mirror image and take the mean.
+            plan: how networks are run; unset: `default_plan`. On the CPU, torch keeps to its threads from then on in
+                the whole process, and to one where another runtime does the work.
 
         Raises:
             ModelError: an unknown name, a missing or altered file, or a device that is not there.
         """
-        network = load_backbone(backbone, models_dir=models_dir, device=device)
-        finder = load_detector(detector, models_dir=models_dir, device=device, min_face_px=min_face_px)
-        return cls(finder, Embedder(network, mirrored=mirrored))
+        plan = plan or default_plan(device)
+        network = load_backbone(backbone, models_dir=models_dir, device=device, plan=plan)
+        finder = load_detector(detector, models_dir=models_dir, device=device, min_face_px=min_face_px, plan=plan)
+        torch.set_num_threads(plan.n_threads if plan.runtime == "torch" else 1)
+        return cls(finder, Embedder(network, mirrored=mirrored), plan)
 
     @property
     def card(self) -> ModelCard:

@@ -19,7 +19,8 @@ from torchvision.ops import batched_nms
 from ml.backbones.torch_backbone import torch_device
 from ml.detection import biggest_first, check_images
 from ml.mtcnn_networks import NOWHERE, Finisher, Proposer, Refiner
-from ml.networks import EnginePlan, RunNetwork, make_ready
+from ml.networks import RunNetwork, make_ready
+from ml.plan import PLAIN, EnginePlan
 from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, lay_out
 from ml.running_sums import RunningSums
 from ml.types import Face, FloatArray, RgbImage
@@ -37,7 +38,6 @@ _PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 16 bytes of running
 _MOST_PROPOSALS: Final = 4000
 _MOST_REFINED: Final = 1000
 _MOST_LEVELS: Final = 1000  # any number that no pyramid has
-_BY_TORCH: Final = EnginePlan("torch", "float32", 1)
 
 
 class MtcnnDetector:
@@ -58,7 +58,7 @@ class MtcnnDetector:
         min_face_px: int = 40,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
-        plan: EnginePlan | None = None,
+        plan: EnginePlan = PLAIN,
     ) -> None:
         """Load the three networks from the facenet_pytorch package.
 
@@ -68,7 +68,7 @@ class MtcnnDetector:
                 facenet_pytorch's, the networks may correct a box to less than that, and then it stays.
             thresholds: score below which P-Net, R-Net and O-Net drop a candidate, 0..1 each.
             factor: ratio between neighbouring levels of the pyramid, between 0 and 1.
-            plan: how the networks are run; unset: by torch. Arithmetic is float32 whatever it says.
+            plan: how the networks are run; their arithmetic is float32 whatever it says.
 
         Raises:
             ModelError: there is no such device on this machine, or the plan's runtime is not installed.
@@ -80,7 +80,7 @@ class MtcnnDetector:
         self._min_face_px = min_face_px
         self._thresholds = thresholds
         self._factor = factor
-        self._propose_in, self._look_again, self._look_last = _networks(self._device, plan or _BY_TORCH)
+        self._propose_in, self._look_again, self._look_last = _networks(self._device, plan)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[list[Face]]:

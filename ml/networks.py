@@ -1,26 +1,23 @@
 """A torch network made ready to run: on which device, by which runtime, in which arithmetic, with how many threads."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
 from threading import local
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ml.errors import ModelError
+from ml.plan import EnginePlan, has_openvino
 
 RunNetwork = Callable[..., Tensor]
 """Takes a network's inputs, tensors on its device, a batch of at least one first, and returns its one output there."""
 
 Shapes = Sequence[Sequence[int]]
 """Of each input; -1 where it varies."""
-
-Runtime = Literal["torch", "openvino"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _TORCH_TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _OPENVINO_TYPES: Final = {"float32": "f32", "bfloat16": "bf16"}
@@ -29,46 +26,10 @@ _OPENVINO_TYPES: Final = {"float32": "f32", "bfloat16": "bf16"}
 _BATCH_SIZES: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class EnginePlan:
-    """How networks are run.
-
-    `precision` is that of the embedding's convolutions; detection always runs in float32, because less moves the boxes.
-    `n_threads` are those of one batch on the CPU: more than there are free cores is much slower than one.
-    """
-
-    runtime: Runtime
-    precision: Precision
-    n_threads: int
-
-    def __str__(self) -> str:
-        """As the setting `engine` spells it, e.g. "openvino/bfloat16/2"."""
-        return f"{self.runtime}/{self.precision}/{self.n_threads}"
-
-
-def parse_plan(text: str) -> EnginePlan:
-    """Read what `str(plan)` wrote.
-
-    Raises:
-        ModelError: it is not one, and says what would be.
-    """
-    match text.split("/"):
-        case [("torch" | "openvino") as runtime, ("float32" | "bfloat16" | "float16") as precision, threads] if (
-            threads.isdecimal() and int(threads) > 0
-        ):
-            return EnginePlan(runtime, precision, int(threads))
-    raise ModelError(f"{text!r} is not a way to run networks: give RUNTIME/PRECISION/THREADS, e.g. torch/float32/2")
-
-
-def has_openvino() -> bool:
-    """Whether the optional runtime is installed."""
-    return find_spec("openvino") is not None
-
-
 def make_ready(
     network: nn.Module,
     examples: Sequence[Tensor],
-    shapes: Sequence[Sequence[int]],
+    shapes: Shapes,
     device: torch.device,
     plan: EnginePlan,
 ) -> RunNetwork:
@@ -90,8 +51,14 @@ def make_ready(
     return _on_torch(network, device)
 
 
-def torch_type(plan: EnginePlan) -> torch.dtype:
-    """The arithmetic that a torch network shall be built with; OpenVINO lowers it by itself."""
+def torch_type(plan: EnginePlan, device: str) -> torch.dtype:
+    """The arithmetic that a torch network shall be built with; OpenVINO lowers it by itself.
+
+    Raises:
+        ModelError: this device does not do that in a time that anybody would wait.
+    """
+    if plan.precision == "float16" and device == "cpu":
+        raise ModelError("float16 is for GPUs: choose float32 or bfloat16 for the device cpu")
     return _TORCH_TYPES[plan.precision] if plan.runtime == "torch" else torch.float32
 
 
@@ -109,7 +76,7 @@ def _on_torch(network: nn.Module, device: torch.device) -> RunNetwork:
 def _on_openvino(
     network: nn.Module,
     examples: Sequence[Tensor],
-    shapes: Sequence[Sequence[int]],
+    shapes: Shapes,
     device: torch.device,
     plan: EnginePlan,
 ) -> RunNetwork:
@@ -143,11 +110,9 @@ def split_batch(n: int) -> Iterator[tuple[int, int]]:
         first += size
 
 
-def _compiled(network: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]], plan: EnginePlan) -> Any:
-    """Convert and compile.
-
-    The front end is called directly: `openvino.convert_model` would report its use to the vendor's telemetry.
-    """
+def _compiled(network: nn.Module, examples: Sequence[Tensor], shapes: Shapes, plan: EnginePlan) -> Any:
+    # OpenVINO reports its use to its maker unless somebody objects; without this module it cannot.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

@@ -15,17 +15,22 @@ from ml.backbones.card import ModelCard, Normalisation
 from ml.backbones.torch_backbone import TorchBackbone
 from ml.backbones.weights import require_weights
 from ml.errors import ModelError
+from ml.networks import torch_type
+from ml.plan import PLAIN, EnginePlan
 
 _HEAD = "logits."  # the softmax layer over the training people: no use for people it has never seen
 
 
-def load_facenet(card: ModelCard, models_dir: Path | None, *, device: str = "cpu") -> TorchBackbone:
+def load_facenet(
+    card: ModelCard, models_dir: Path | None, *, device: str = "cpu", plan: EnginePlan = PLAIN
+) -> TorchBackbone:
     """Load the network with the weights that were pulled.
 
     Args:
         card: the card `facenet-vggface2`.
         models_dir: folder of fetched weights.
         device: `cpu`, `cuda` or `cuda:N`.
+        plan: how it is run.
 
     Returns:
         Backbone from 160 x 160 RGB chips to 512 numbers.
@@ -39,7 +44,8 @@ def load_facenet(card: ModelCard, models_dir: Path | None, *, device: str = "cpu
         network.load_state_dict(_read_state(path))
     except RuntimeError as error:  # what torch raises for keys and shapes that do not fit
         raise ModelError(f"{path} holds weights of another network than InceptionResnetV1: pull it again") from error
-    return TorchBackbone(card, _RawPixels(network, card.normalisation), device=device)
+    raw = _RawPixels(network, card.normalisation, torch_type(plan, device))
+    return TorchBackbone(card, raw, device=device, plan=plan)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -54,15 +60,16 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 
 class _RawPixels(nn.Module):
-    """`(N, S, S, 3)` uint8 -> what the inner network returns for the normalised `(N, 3, S, S)` float32."""
+    """`(N, S, S, 3)` uint8 -> what the inner network returns for the normalised `(N, 3, S, S)`."""
 
-    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation, dtype: torch.dtype) -> None:
         super().__init__()
         self._mean: Tensor
-        self._network = network.to(memory_format=torch.channels_last)
+        self._dtype = dtype
+        self._network = network.to(dtype=dtype)
         self.register_buffer("_mean", torch.tensor(normalisation.mean), persistent=False)
         self._scale = normalisation.scale
 
     def forward(self, chips: Tensor) -> Tensor:
         x = (chips.float() - self._mean) * self._scale
-        return cast(Tensor, self._network(x.permute(0, 3, 1, 2)))
+        return cast(Tensor, self._network(x.permute(0, 3, 1, 2).to(self._dtype)).float())

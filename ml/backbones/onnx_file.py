@@ -11,29 +11,33 @@ from ml.backbones.card import ModelCard, Normalisation
 from ml.backbones.cards import ARCFACE_CHIP_SIZE_PX, ARCFACE_NORMALISATION, ARCFACE_SCORING, ARCFACE_TEMPLATE, all_cards
 from ml.backbones.weights import require_weights, sha256_of
 from ml.errors import ModelError
+from ml.plan import PLAIN
 from ml.types import FloatArray
 
 _VERSION_DIGITS = 8  # of the sha256: enough to tell a person's files apart
 
 
-def load_onnx_card(card: ModelCard, models_dir: Path | None, *, device: str = "cpu") -> "OnnxBackbone":
+def load_onnx_card(
+    card: ModelCard, models_dir: Path | None, *, device: str = "cpu", n_threads: int = PLAIN.n_threads
+) -> "OnnxBackbone":
     """Load a network that has a card of its own, e.g. `sface`.
 
     Args:
         card: its card; size, colour and normalisation are taken from it.
         models_dir: folder of fetched weights.
         device: `cpu`, `cuda` or `cuda:N`.
+        n_threads: of one batch on the CPU.
 
     Raises:
         ModelError: onnxruntime, the file or the device is missing, or the file is another network.
     """
-    network = _open(require_weights(card, models_dir), device)
+    network = _open(require_weights(card, models_dir), device, n_threads)
     if network.dim != card.dim:
         raise ModelError(f"{card.name} should return {card.dim} numbers, the file returns {network.dim}: pull it again")
     return OnnxBackbone(card, network, device=device)
 
 
-def load_onnx_file(path: Path, *, device: str = "cpu") -> "OnnxBackbone":
+def load_onnx_file(path: Path, *, device: str = "cpu", n_threads: int = PLAIN.n_threads) -> "OnnxBackbone":
     """Load a network of the operator's own; its card is made from the file.
 
     A file that belongs to a known card (recognised by sha256) gets that card. Any other is taken for an ArcFace
@@ -42,6 +46,7 @@ def load_onnx_file(path: Path, *, device: str = "cpu") -> "OnnxBackbone":
     Args:
         path: the ONNX file.
         device: `cpu`, `cuda` or `cuda:N`.
+        n_threads: of one batch on the CPU.
 
     Raises:
         ModelError: onnxruntime, the file or the device is missing, or the network has another shape.
@@ -49,7 +54,7 @@ def load_onnx_file(path: Path, *, device: str = "cpu") -> "OnnxBackbone":
     if not path.is_file():
         raise ModelError(f"there is no file {path}: give the path of an ONNX network after `onnx:`")
     sha256 = sha256_of(path)
-    network = _open(path, device)
+    network = _open(path, device, n_threads)
     card = _known_card(sha256) or _card_from_file(path, sha256, network.dim)
     return OnnxBackbone(card, network, device=device)
 
@@ -100,11 +105,14 @@ class _Network:
         return np.asarray(result, dtype=np.float32)[: len(x)]
 
 
-def _open(path: Path, device: str) -> _Network:
+def _open(path: Path, device: str, n_threads: int) -> _Network:
     onnxruntime = _import_onnxruntime()
     provider = _provider(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the service has other work for its cores
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=[provider])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # onnxruntime's own errors have no common base but this
         raise ModelError(f"onnxruntime cannot load {path} ({error}): give a valid ONNX network") from error
     if provider[0] not in session.get_providers():  # it only warns, and carries on with the CPU

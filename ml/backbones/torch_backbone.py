@@ -7,6 +7,8 @@ from torch import nn
 
 from ml.backbones.card import ModelCard
 from ml.errors import ModelError
+from ml.networks import make_ready
+from ml.plan import EnginePlan
 from ml.types import FloatArray
 
 
@@ -39,16 +41,18 @@ def torch_device(device: str) -> torch.device:
 class TorchBackbone:
     """A torch network that takes raw uint8 RGB chips `(N, S, S, 3)` and returns `(N, D)`."""
 
-    def __init__(self, card: ModelCard, network: nn.Module, *, device: str) -> None:
-        """Move the network to the device and freeze it.
+    def __init__(self, card: ModelCard, network: nn.Module, *, device: str, plan: EnginePlan) -> None:
+        """Move the network to the device and make it ready.
 
         Raises:
-            ModelError: there is no such device on this machine.
+            ModelError: there is no such device on this machine, or the plan's runtime cannot be used.
         """
         self.card = card
         self.device = device
         self._device = torch_device(device)
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        side = card.chip_size_px
+        example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
+        self._run = make_ready(network, [example], [[-1, side, side, 3]], self._device, plan)
 
     def embed_batch(self, chips: NDArray[np.uint8]) -> FloatArray:
         """Run the network once.
@@ -63,6 +67,7 @@ class TorchBackbone:
         if not len(chips):
             return np.zeros((0, self.card.dim), dtype=np.float32)
         batch = torch.from_numpy(np.require(chips, np.uint8, ["C", "W"]))  # torch warns about read-only memory
-        with torch.inference_mode():
-            embeddings = self._network(batch.to(self._device))
+        if self._device.type == "cuda":
+            batch = batch.pin_memory()  # copied while the GPU still works
+        embeddings = self._run(batch.to(self._device, non_blocking=True))
         return np.asarray(embeddings.float().cpu().numpy(), dtype=np.float32)

@@ -39,6 +39,7 @@ from ml.evaluation.variants import (
     measure,
     rule_variants,
 )
+from ml.plan import default_plan
 from ml.priors import ScorePrior
 
 CARD_ALONE: Final = "model card alone"
@@ -117,12 +118,17 @@ def load_backbones(names: Sequence[str], machine: Machine, options: Options) -> 
     Raises:
         ModelError: an unknown name, a missing or altered file, or a device that is not there.
     """
+    plan = default_plan(machine.device)
     detector = load_detector(
-        machine.detector, models_dir=machine.models_dir, device=machine.device, min_face_px=machine.min_face_px
+        machine.detector,
+        models_dir=machine.models_dir,
+        device=machine.device,
+        min_face_px=machine.min_face_px,
+        plan=plan,
     )
     loaded = []
     for name in dict.fromkeys(names):
-        backbone = load_backbone(name, models_dir=machine.models_dir, device=machine.device)
+        backbone = load_backbone(name, models_dir=machine.models_dir, device=machine.device, plan=plan)
         # A customary rule compares plain vectors, so these are wanted even where nobody asked for them.
         is_plain_needed = options.is_plain_measured or customary_variant(backbone.card.name) is not None
         plain = Network.plain(detector, backbone) if is_plain_needed else None

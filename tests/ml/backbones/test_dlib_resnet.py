@@ -14,6 +14,7 @@ from ml.backbones.cards import find_card
 from ml.backbones.dlib_resnet import load_dlib_resnet
 from ml.backbones.weights import weights_path
 from ml.errors import ModelError
+from ml.plan import EnginePlan
 
 DATA = Path(os.environ.get("ROLLCALL_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 Chips = NDArray[np.uint8]
@@ -104,7 +105,7 @@ def test_read_only_and_strided_chips_are_taken_as_they_are(backbone: Backbone, d
 
 
 def test_bfloat16_keeps_the_direction(backbone: Backbone, dlib_chips: Chips) -> None:
-    fast = load_dlib_resnet(find_card("dlib-resnet"), dtype=torch.bfloat16)
+    fast = load_dlib_resnet(find_card("dlib-resnet"), plan=EnginePlan("torch", "bfloat16", 1))
     embeddings = fast.embed_batch(dlib_chips)
     assert embeddings.dtype == np.float32
     assert (cosine(backbone.embed_batch(dlib_chips), embeddings) > 0.9995).all()
