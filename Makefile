@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Test processes side by side, one per core and four at most unless a number is given. With 0 there is one process, which
+# runs the tests in their order: `make test WORKERS=0 ARGS="-x -k erase"`.
+WORKERS ?= logical
 
 .PHONY: run test lint format clean
 
@@ -10,7 +13,7 @@ run: $(VENV)/.installed-run  ## Starts the service on http://127.0.0.1:8000
 	$(BIN)/rollcall serve $(ARGS)
 
 test: $(VENV)/.installed-test  ## Runs the tests; those that need PostgreSQL skip, visibly, where there is none
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.installed-test  ## Style, formatting and types
 	$(BIN)/ruff check .

@@ -40,6 +40,15 @@ _MOST_REFINED: Final = 1000
 _MOST_LEVELS: Final = 1000  # any number that no pyramid has
 
 
+@dataclass(frozen=True, slots=True)
+class MtcnnNetworks:
+    """The three networks, ready to run; see `ml.mtcnn_networks` for what they take and return."""
+
+    propose: RunNetwork
+    refine: RunNetwork
+    finish: RunNetwork
+
+
 class MtcnnDetector:
     """MTCNN with facenet_pytorch's weights; its numbers are those of `facenet_pytorch.MTCNN.detect`.
 
@@ -76,11 +85,11 @@ class MtcnnDetector:
         """
         if min_face_px < WINDOW_PX or not 0 < factor < 1:
             raise ValueError(f"min_face_px is at least {WINDOW_PX} and factor between 0 and 1")
-        self._device = torch_device(device)
+        self.device = torch_device(device)
         self._min_face_px = min_face_px
         self._thresholds = thresholds
-        self._factor = factor
-        self._propose_in, self._look_again, self._look_last = _networks(self._device, plan)
+        self.factor = factor
+        self.networks = load_networks(self.device, plan)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[list[Face]]:
@@ -96,17 +105,18 @@ class MtcnnDetector:
         ]
 
     def _detect_chunk(self, images: Sequence[RgbImage]) -> list[list[Face]]:
-        sums = RunningSums.of(images, self._device)
-        boxes, scores, points, owners = self._finish(sums, self._refine(sums, self._propose(sums)))
+        sums = RunningSums.of(images, self.device)
+        boxes, scores, points, owners = self._finish(sums, self.refine(sums, self.propose(sums)))
         faces: list[list[Face]] = [[] for _ in images]
         for box, score, landmarks, owner in zip(boxes, scores, points, owners, strict=True):
             faces[owner].append(Face(box, landmarks, float(score)))
         return [biggest_first(of_image) for of_image in faces]
 
-    def _propose(self, sums: RunningSums) -> "Candidates":
+    def propose(self, sums: RunningSums) -> "Candidates":
+        """The first stage: squares that may hold a face, of all images."""
         parts = [Candidates.none(sums.device)]
         for size_hw, members in sums.by_size().items():
-            for canvas in lay_out(size_hw, self._min_face_px, self._factor):
+            for canvas in lay_out(size_hw, self._min_face_px, self.factor):
                 parts += self._propose_on(sums, members, canvas)
         proposals = Candidates.cat(parts)
         proposals = proposals.take(suppress(proposals, _IOU_ACROSS_SCALES)).first(_MOST_PROPOSALS)
@@ -116,13 +126,14 @@ class MtcnnDetector:
         edges = edges_of(canvas, sums.device)
         step = max(1, PIXELS_PER_CANVAS // (canvas.size_hw[0] * canvas.size_hw[1]))
         for batch in (members[i : i + step] for i in range(0, len(members), step)):
-            found = self._propose_in(painted(sums, batch, canvas), edges)
+            found = self.networks.propose(painted(sums, batch, canvas), edges)
             proposals, levels = decode_proposals(found, canvas, self._thresholds[0])
             proposals = proposals.owned(torch.tensor(batch, device=sums.device)[proposals.owners])
             yield proposals.take(suppress(proposals, _IOU_WITHIN_SCALE, levels))
 
-    def _refine(self, sums: RunningSums, proposals: "Candidates") -> "Candidates":
-        proposals, found = self._look(self._look_again, sums, proposals, _RNET_PX, width=5)
+    def refine(self, sums: RunningSums, proposals: "Candidates") -> "Candidates":
+        """The second stage: those that still look like faces, moved and made square."""
+        proposals, found = self._look(self.networks.refine, sums, proposals, _RNET_PX, width=5)
         judged = Candidates(proposals.boxes, found[:, 0].sigmoid(), found[:, 1:], proposals.owners)
         judged = judged.take(judged.scores > self._thresholds[1])
         judged = judged.take(suppress(judged, _IOU_ACROSS_SCALES)).first(_MOST_REFINED)
@@ -131,7 +142,7 @@ class MtcnnDetector:
     def _finish(
         self, sums: RunningSums, refined: "Candidates"
     ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int64]]:
-        refined, found = self._look(self._look_last, sums, refined, _ONET_PX, width=15)
+        refined, found = self._look(self.networks.finish, sums, refined, _ONET_PX, width=15)
         scores = found[:, 0].sigmoid()
         passed = scores > self._thresholds[2]
         refined, found = refined.take(passed), found[passed]
@@ -300,10 +311,11 @@ def place_landmarks(boxes: Tensor, points: Tensor) -> Tensor:
     return points.view(-1, 2, 5).transpose(1, 2) * sizes.unsqueeze(1) + boxes[:, :2].unsqueeze(1) - 1
 
 
-def _networks(device: torch.device, plan: EnginePlan) -> tuple[RunNetwork, RunNetwork, RunNetwork]:
+def load_networks(device: torch.device, plan: EnginePlan) -> MtcnnNetworks:
+    """Make the three networks ready on a device."""
     canvas, edges = torch.zeros(1, 32, 32, 3), torch.zeros(1, 1, 30, 30)
     crop, larger = torch.zeros(2, _RNET_PX, _RNET_PX, 3), torch.zeros(2, _ONET_PX, _ONET_PX, 3)
-    return (
+    return MtcnnNetworks(
         make_ready(Proposer(), [canvas, edges], [[-1, -1, -1, 3], [1, 1, -1, -1]], device, plan),
         make_ready(Refiner(), [crop], [[-1, _RNET_PX, _RNET_PX, 3]], device, plan),
         make_ready(Finisher(), [larger], [[-1, _ONET_PX, _ONET_PX, 3]], device, plan),

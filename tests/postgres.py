@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,19 +15,22 @@ from typing import Literal
 import psycopg
 import pytest
 
+from tests.ports import free_port
+
 NAMED = "ROLLCALL_TEST_POSTGRES_URL"
 LOCAL = "postgresql://postgres@127.0.0.1:5432/postgres"
 COMMAND_S = 60.0
-# Small, because several may run; a test of two replicas with their workers needs some eighty connections.
-SETTINGS = {"max_connections": "150", "shared_buffers": "32MB", "listen_addresses": "127.0.0.1"}
+# Small, because several may run; a test of two replicas with their workers needs some eighty connections. Nothing is
+# forced to the disk, which takes longer than most tests: every kill leaves the files as they were last written.
+SETTINGS = {"max_connections": "150", "shared_buffers": "32MB", "listen_addresses": "127.0.0.1", "fsync": "off"}
 
 
 @contextmanager
 def server_url() -> Iterator[str]:
-    """A server on which databases may be made: the one that is named, a local one, or a cluster for this block."""
+    """A server on which databases may be made: the one that is named, a cluster for this block, or a local one."""
     if named := os.environ.get(NAMED):
         yield named
-    elif _answers(LOCAL):
+    elif _find("initdb") is None and _answers(LOCAL):
         yield LOCAL
     else:
         with running_cluster() as cluster:
@@ -64,7 +66,7 @@ class Cluster:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.port = _free_port()
+        self.port = free_port()
         self._server: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> str:
@@ -132,15 +134,17 @@ def run(program: str, *args: str | Path) -> str:
 
 
 def binary(name: str) -> Path:
-    """The newest installed program of this name."""
+    """The newest installed program of this name; skips, visibly, where there is none."""
+    return _find(name) or pytest.skip(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql)")
+
+
+def _find(name: str) -> Path | None:
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     for folder in reversed(folders):
         if (folder / name).exists():
             return folder / name
     found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql)")
-    return Path(found)
+    return None if found is None else Path(found)
 
 
 def _is_stopped(process: int) -> bool:
@@ -174,8 +178,3 @@ def _unprivileged() -> str:
 def _give_away(path: Path) -> None:
     if os.geteuid() == 0:
         shutil.chown(path, user=_unprivileged())
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

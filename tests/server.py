@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx
+
+from tests.ports import free_port
 
 ROLLCALL = Path(sys.executable).with_name("rollcall")
 # Loading takes 3 s on an idle machine; another test run may keep it busy.
@@ -55,7 +56,7 @@ class Server:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.settings = settings
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,11 +154,6 @@ def running_server(data_dir: Path, **settings: str) -> Iterator[Server]:
         yield server.start()
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def enroll(

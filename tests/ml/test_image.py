@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ml.errors import ImageError
-from ml.image import decode_image
+from ml.image import Decoded, decode_image, decode_reduced
 from ml.types import RgbImage
 from tests.ml.faces import grace_hopper_jpeg
+from tests.ml.factories import make_face, make_quality, make_sample
 
 # Pillow warns of the metadata that it skips, and goes on: so must the tests, to take the way that the service takes.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -76,9 +77,31 @@ def test_each_accepted_format_gives_its_picture_as_contiguous_rgb_bytes(file_for
     assert np.abs(image.astype(int) - make_scene()).max() <= tolerance
 
 
-def test_a_photo_from_a_camera_decodes_as_opencv_decodes_it() -> None:
-    bgr = cv2.imdecode(np.frombuffer(grace_hopper_jpeg(), np.uint8), cv2.IMREAD_COLOR)
-    assert np.abs(decode_image(grace_hopper_jpeg()).astype(int) - bgr[:, :, ::-1]).max() <= 2
+def make_jpegs() -> dict[str, bytes]:
+    """A photo, 171 x 201, as a JPEG of every sort that the faster decoder takes."""
+    photo = Image.open(BytesIO(grace_hopper_jpeg())).resize((171, 201))
+    return {
+        "4:2:0": encode(photo, "JPEG"),
+        "4:2:2": encode(photo, "JPEG", subsampling=1),
+        "4:4:4": encode(photo, "JPEG", subsampling=0),
+        "progressive": encode(photo, "JPEG", progressive=True),
+        "restart markers": encode(photo, "JPEG", restart_marker_blocks=3),
+        "RGB inside": encode(photo, "JPEG", keep_rgb=True),
+        "grey": encode(photo.convert("L"), "JPEG"),
+        "padded": encode(photo, "JPEG") + bytes(50),
+        "two pictures": encode(photo, "JPEG") * 2,
+    }
+
+
+@pytest.mark.parametrize("sort", make_jpegs())
+def test_every_sort_of_jpeg_has_the_very_pixels_that_pillow_decodes(sort: str) -> None:
+    data = make_jpegs()[sort]
+    assert np.array_equal(decode_image(data), np.asarray(Image.open(BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize("sort", [sort for sort in make_jpegs() if sort != "two pictures"])
+def test_a_jpeg_without_its_last_bytes_is_truncated(sort: str) -> None:
+    assert code_of(make_jpegs()[sort].rstrip(b"\0")[:-2]) == "image_truncated"
 
 
 def test_red_is_the_first_channel() -> None:
@@ -317,9 +340,9 @@ def make_specimens() -> dict[str, bytes]:
 SPECIMENS = make_specimens()
 
 
-def decode_or_refuse(data: bytes) -> None:
+def decode_or_refuse(data: bytes, needed_side_px: int | None = None) -> None:
     try:
-        image = decode_image(data, max_pixels=1_000_000)
+        image = decode_reduced(data, needed_side_px=needed_side_px, max_pixels=1_000_000).image
     except ImageError as refusal:
         assert refusal.code.startswith("image_")
     else:
@@ -358,6 +381,7 @@ EDITS: list[Callable[[bytearray, int, int], None]] = [overwrite, remove, repeat,
 @settings(max_examples=1500)
 @given(
     name=st.sampled_from(sorted(SPECIMENS)),
+    needed_side_px=st.sampled_from([None, 20]),
     edits=st.lists(
         st.tuples(st.sampled_from(EDITS), st.floats(0, 1, exclude_max=True), st.integers(0, 255)),
         min_size=1,
@@ -365,15 +389,96 @@ EDITS: list[Callable[[bytearray, int, int], None]] = [overwrite, remove, repeat,
     ),
 )
 def test_a_file_damaged_anywhere_is_refused_or_decoded(
-    name: str, edits: list[tuple[Callable[[bytearray, int, int], None], float, int]]
+    name: str, needed_side_px: int | None, edits: list[tuple[Callable[[bytearray, int, int], None], float, int]]
 ) -> None:
     data = bytearray(SPECIMENS[name])
     for edit, where, value in edits:
         if data:
             edit(data, int(where * len(data)), value)
-    decode_or_refuse(bytes(data))
+    decode_or_refuse(bytes(data), needed_side_px)
 
 
 @given(st.sampled_from([b"\xff\xd8\xff\xe0", PNG_SIGNATURE, b"RIFF\xff\0\0\0WEBPVP8 "]), st.binary(max_size=300))
 def test_noise_behind_a_right_signature_is_refused(signature: bytes, noise: bytes) -> None:
     assert code_of(signature + noise) in ("image_truncated", "image_invalid", "image_too_large")
+
+
+@pytest.mark.parametrize(
+    ("needed_side_px", "size_wh"),
+    [
+        (None, (171, 201)),
+        (202, (171, 201)),  # never enlarged
+        (201, (171, 201)),
+        (101, (171, 201)),  # a half of 201 is less
+        (100, (86, 101)),  # half a pixel counts as one
+        (51, (86, 101)),
+        (50, (43, 51)),
+        (25, (22, 26)),
+        (1, (22, 26)),  # an eighth is the least there is
+    ],
+)
+def test_a_jpeg_is_decoded_as_small_as_still_has_the_needed_side(
+    needed_side_px: int | None, size_wh: tuple[int, int]
+) -> None:
+    for sort, data in make_jpegs().items():
+        decoded = decode_reduced(data, needed_side_px=needed_side_px)
+        assert decoded.image.shape == (size_wh[1], size_wh[0], 3), sort
+        assert decoded.image.dtype == np.uint8
+        assert decoded.full_wh == (171, 201)
+
+
+@pytest.mark.parametrize("divisor", [2, 4, 8])
+def test_a_reduced_picture_is_the_full_one_shrunk(divisor: int) -> None:
+    reduced = decode_reduced(grace_hopper_jpeg(), needed_side_px=600 // divisor).image
+    size_wh = 512 // divisor, 600 // divisor
+    shrunk = cv2.resize(decode_image(grace_hopper_jpeg()), size_wh, interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.astype(float) - shrunk).mean() < 1.0  # half a grey level was measured
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_picture_is_upright_and_so_is_its_full_size(orientation: int) -> None:
+    photo = Image.open(BytesIO(grace_hopper_jpeg()))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo, "JPEG", exif=exif, quality=95)
+    reduced, full = decode_reduced(data, needed_side_px=150), decode_image(data)
+    assert reduced.full_wh == (full.shape[1], full.shape[0])
+    shrunk = cv2.resize(full, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.image.astype(float) - shrunk).mean() < 1.0
+    assert reduced.image.flags.c_contiguous
+
+
+def test_what_cannot_be_reduced_has_its_full_size() -> None:
+    cmyk = encode(Image.open(BytesIO(grace_hopper_jpeg())).convert("CMYK"), "JPEG")
+    others = [encode(Image.open(BytesIO(grace_hopper_jpeg())), file_format) for file_format in ("PNG", "WEBP")]
+    for data in (cmyk, *others, grace_hopper_jpeg() + b"what a phone adds"):
+        decoded = decode_reduced(data, needed_side_px=1)
+        assert (decoded.image.shape[1], decoded.image.shape[0]) == decoded.full_wh == (512, 600)
+
+
+def test_the_limits_hold_for_the_full_picture() -> None:
+    data = grace_hopper_jpeg()
+    with pytest.raises(ImageError, match="512 x 600") as refusal:
+        decode_reduced(data, needed_side_px=1, max_pixels=512 * 600 - 1)
+    assert refusal.value.code == "image_too_large"
+    with pytest.raises(ImageError) as refusal:
+        decode_reduced(data[: len(data) // 2], needed_side_px=1)
+    assert refusal.value.code == "image_truncated"
+
+
+def test_a_sample_of_a_reduced_picture_is_told_in_pixels_of_the_full_one() -> None:
+    decoded = Decoded(np.zeros((150, 128, 3), np.uint8), full_wh=(512, 600))
+    face = make_face(box_xyxy=(9.5, 19.5, 49.5, 69.5))  # forty pixels by fifty, edge to edge
+    sample = make_sample(
+        embedding=np.ones(4, np.float32) / 2, box_xyxy=(9.5, 19.5, 49.5, 69.5), quality=make_quality(size_px=40)
+    )
+    told = decoded.in_full(sample)
+    assert told.face.box_xyxy.tolist() == [39.5, 79.5, 199.5, 279.5]
+    np.testing.assert_allclose(told.face.landmarks, (face.landmarks + 0.5) * 4 - 0.5)
+    assert (told.face.size_px, told.quality.size_px) == (160, 160)
+    assert told.embedding is sample.embedding
+
+
+def test_a_sample_of_a_picture_in_full_stays_as_it_is() -> None:
+    sample = make_sample(embedding=np.ones(4, np.float32) / 2)
+    assert Decoded(np.zeros((600, 512, 3), np.uint8), full_wh=(512, 600)).in_full(sample) is sample

@@ -1,0 +1,5 @@
+"""`python -m app.cli`: the command where no script is installed for it."""
+
+from app.cli import app
+
+app()

@@ -1,0 +1,86 @@
+"""`rollcall tune-engine`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from app.cli.failures import told_plainly
+from app.inference.tuning import Measured, keep_plan, kept_plan
+from app.settings import AUTO, Settings
+from ml.plan import EnginePlan, n_usable_cpus
+
+if TYPE_CHECKING:
+    from ml.tuning import Timing
+
+log = structlog.get_logger(__name__)
+
+
+@told_plainly
+def tune_engine() -> None:
+    """Find out how the networks run fastest on this machine, and keep it.
+
+    Tries every installed runtime, the arithmetic that the processor or GPU is good at, and one thread against all, for
+    some seconds each; nothing else should be busy meanwhile. `rollcall serve` does this by itself at its first start.
+    """
+    settings, console = Settings(), Console(width=max(Console().width, 100))
+    timings = _measured(settings)
+    from ml.tuning import choose
+
+    best = choose(timings)
+    tried = [
+        Measured(str(each.plan), round(each.one_ms, 2), round(each.each_ms, 2), round(each.agreement, 6))
+        for each in timings
+    ]
+    path = keep_plan(settings, best.plan, tried)
+    console.print(_table(tried, str(best.plan)))
+    console.print(f"Chosen: [bold]{best.plan}[/bold], kept in {path}. Processes that run already go on as they are.")
+
+
+def tune_once(settings: Settings) -> None:
+    """Measure in a process of its own, unless that was done here before or the settings say how to run.
+
+    Its own process, because every way that is tried leaves memory behind, and one may be more than the machine bears.
+    """
+    if settings.engine != AUTO or kept_plan(settings) is not None:
+        return
+    log.info("engine.measuring", why="first start on this machine", seconds="about 15")
+    command = [sys.executable, "-P", "-m", "app.cli", "tune-engine"]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        log.warning("engine.not_measured", reason=ended.stderr.strip()[-300:] or f"status {ended.returncode}")
+
+
+def _measured(settings: Settings) -> "list[Timing]":
+    # Imported late: torch takes seconds to import, and a wrong setting should be told at once.
+    from app.inference.local import load_engine
+    from ml.tuning import choose, measure, picture_with_a_face, plans_to_try
+
+    plans, picture = plans_to_try(settings.device, n_usable_cpus()), picture_with_a_face()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("trying", total=len(plans) + 1)
+
+        def tried(plans: Sequence[EnginePlan]) -> "Iterator[Timing]":
+            for timing in measure(plans, lambda plan: load_engine(settings, plan), picture):
+                progress.update(task, advance=1, description=f"tried {timing.plan}")
+                yield timing
+
+        timings = list(tried(plans))
+        alone = replace(choose(timings).plan, n_threads=1)
+        return timings + ([] if alone in plans else list(tried([alone])))
+
+
+def _table(tried: Sequence[Measured], chosen: str) -> Table:
+    table = Table("runtime/precision/threads", title="How the networks can run here")
+    for heading in ("one picture, ms", "each of four, ms", "agreement"):
+        table.add_column(heading, justify="right")
+    for each in tried:
+        style = "bold green" if each.plan == chosen else None
+        table.add_row(each.plan, f"{each.one_ms:.1f}", f"{each.each_ms:.1f}", f"{each.agreement:.5f}", style=style)
+    return table
