@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ml.evidence import GalleryEvidence
 from ml.metrics import wilson
@@ -271,7 +271,7 @@ def _fpir_interval(rate: float, n_people: int, card_n_people: int) -> Interval:
     sampled = wilson(rate * n, n)
     if rate <= 0.0:
         return sampled
-    factor = _DOMAIN_LOG_SD * float(norm.isf(0.025))
+    factor = _DOMAIN_LOG_SD * float(ndtri(0.975))
     above = np.hypot(np.log(sampled.high / rate), factor)
     low = _low(rate, n)
     if low > 0.0:

@@ -1,19 +1,19 @@
-"""Embeddings -> nearest templates and people: the only file that imports FAISS.
+"""Embeddings -> nearest templates and people.
 
-FAISS accepts in silence what would break the promise about strangers, so every door is guarded here: a NaN probe
-would come back like a stranger, a repeated id would be stored twice, a vector that is not of unit length would change
-the meaning of the score, and a k above the size is padded with id -1.
+FAISS, which `ml.nearest` searches with, accepts in silence what would break the promise about strangers, so every door
+is guarded here: a NaN probe would come back like a stranger, a repeated id would be stored twice, and a vector that is
+not of unit length would change the meaning of the score.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import GalleryError
+from ml.nearest import DEFAULT_PLAN, IndexState, Lock, NearestIndex, SearchPlan
 from ml.types import FloatArray
 
 # float32 unit vectors that went through storage and back are within a few 1e-7; bf16 networks within 1e-3 before
@@ -49,6 +49,14 @@ class GalleryContents:
     checksums: NDArray[np.uint64]
 
 
+@dataclass(frozen=True, slots=True)
+class GalleryIndexes:
+    """How the templates are searched, and how the people by their fused templates."""
+
+    templates: IndexState
+    people: IndexState
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonHits:
     """The people nearest to one probe, best first.
@@ -74,18 +82,19 @@ class PersonHits:
 
 
 class Gallery:
-    """The enrolled templates, exact inner-product search over templates and over people.
+    """The enrolled templates, and inner-product search over templates and over people.
 
-    Each person's templates are also fused into one, their normalised mean: scoring needs both. Not safe for use from
-    several threads at once; its owner holds a lock.
+    Each person's templates are also fused into one, their normalised mean: scoring needs both. The search is exact
+    until `build_codes` was called in a large gallery; its scores are exact always. Not safe for use from several
+    threads at once; its owner holds a lock.
     """
 
-    def __init__(self, *, model: str, dim: int) -> None:
-        """Make an empty gallery for embeddings `(dim,)` of the backbone version `model`."""
+    def __init__(self, *, model: str, dim: int, plan: SearchPlan = DEFAULT_PLAN) -> None:
+        """Make an empty gallery for embeddings `(dim,)` of the backbone version `model`, searched as planned."""
         self.model = model
         self.dim = dim
-        self._templates = _FlatIndex(dim)
-        self._centroids = _FlatIndex(dim)
+        self._templates = NearestIndex(dim, plan)
+        self._centroids = NearestIndex(dim, plan)
         self._person_of: dict[int, int] = {}
         self._templates_of: dict[int, list[int]] = {}
         self._numbers: dict[str, int] = {}
@@ -98,6 +107,16 @@ class Gallery:
     @property
     def n_people(self) -> int:
         return len(self._centroids)
+
+    @property
+    def indexes(self) -> GalleryIndexes:
+        """How it is searched, and how much of what an exact search finds that was measured to find."""
+        return GalleryIndexes(self._templates.state, self._centroids.state)
+
+    @property
+    def wants_codes(self) -> bool:
+        """Whether it has outgrown what it was built for, so that `build_codes` should be called."""
+        return self._templates.wants_codes or self._centroids.wants_codes
 
     @property
     def template_ids(self) -> list[int]:
@@ -167,6 +186,20 @@ class Gallery:
         by_template = self._templates.search(vectors, 2 * n_candidates)
         return [self._hits(probe, *near) for probe, *near in zip(vectors, by_centroid, by_template, strict=True)]
 
+    def build_codes(self, lock: Lock, is_cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Build aside what makes a large gallery quick to search, and use it from then on; takes seconds.
+
+        Nothing where it is not wanted, and where too little would be found with it (`ml.nearest.SearchPlan`): then the
+        search stays exact.
+
+        Args:
+            lock: the owner's, not held by the caller; it is taken for moments, so that searches and changes go on.
+            is_cancelled: asked now and then; once it is true, all stays as it was.
+        """
+        for index in (self._templates, self._centroids):
+            if index.wants_codes and not is_cancelled():
+                index.build_codes(lock, is_cancelled)
+
     def embeddings_of(self, person_id: str) -> FloatArray:
         """Return one person's templates `(n, D)` in the order they were added; `(0, D)` for a person without any."""
         number = self._numbers.get(person_id, -1)
@@ -198,10 +231,11 @@ class Gallery:
 
     def _hits(self, probe: FloatArray, near_people: list[int], near_templates: list[int]) -> PersonHits:
         numbers = list(dict.fromkeys([*near_people, *(self._person_of[t] for t in near_templates)]))
-        centroid_scores = self._centroids.get(numbers) @ probe
+        # One by one: a matrix product rounds a row differently depending on which rows are beside it.
+        centroid_scores = np.vecdot(self._centroids.get(numbers), probe)
         owned = [self._templates_of[number] for number in numbers]
         ids = np.array([t for own in owned for t in own], dtype=np.int64)
-        scores = self._templates.get(ids.tolist()) @ probe
+        scores = np.vecdot(self._templates.get(ids.tolist()), probe)
         ends = np.cumsum([len(own) for own in owned])
         best = [
             end - len(own) + int(scores[end - len(own) : end].argmax()) for own, end in zip(owned, ends, strict=True)
@@ -266,61 +300,3 @@ def checksums(embeddings: Iterable[bytes | FloatArray]) -> NDArray[np.uint64]:
 
 
 _NO_HITS = PersonHits((), np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
-
-
-class _FlatIndex:
-    """A FAISS flat inner-product index whose rows are known by key, can be overwritten and removed in O(D)."""
-
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
-        self._index = faiss.IndexFlatIP(dim)
-        self._keys: list[int] = []
-        self._row_of: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def all(self) -> tuple[list[int], FloatArray]:
-        """The keys and their rows, in the index's own memory: valid until the next change."""
-        return self._keys, self._rows()
-
-    def put(self, keys: Sequence[int], vectors: FloatArray) -> None:
-        """Insert rows, or overwrite those that keys have; no key twice."""
-        is_new = np.array([key not in self._row_of for key in keys], dtype=bool)
-        held = [self._row_of[key] for key in keys if key in self._row_of]
-        if held:
-            self._rows()[held] = vectors[~is_new]
-        new = [key for key in keys if key not in self._row_of]
-        if new:
-            self._index.add(np.ascontiguousarray(vectors[is_new], dtype=np.float32))
-            self._row_of.update(zip(new, range(len(self._keys), len(self._keys) + len(new)), strict=True))
-            self._keys.extend(new)
-
-    def remove(self, keys: Sequence[int]) -> None:
-        """Drop rows by moving the last ones into their places: FAISS itself would shift every row behind them."""
-        rows, n_before = self._rows(), len(self._keys)
-        for key in keys:
-            row, last = self._row_of.pop(key), len(self._keys) - 1
-            if row != last:
-                rows[row] = rows[last]
-                self._keys[row] = self._keys[last]
-                self._row_of[self._keys[row]] = row
-            self._keys.pop()
-        if keys:
-            self._index.remove_ids(faiss.IDSelectorRange(len(self._keys), n_before))
-
-    def get(self, keys: Sequence[int]) -> FloatArray:
-        """Copy rows out: `(len(keys), D)`."""
-        if not keys:
-            return np.empty((0, self._dim), dtype=np.float32)
-        return np.array(self._rows()[[self._row_of[k] for k in keys]], dtype=np.float32)
-
-    def search(self, probes: FloatArray, k: int) -> list[list[int]]:
-        """Keys of the k nearest rows to each probe, best first; fewer when the index is smaller."""
-        _, rows = self._index.search(probes, min(k, len(self._keys)))
-        return [[self._keys[int(row)] for row in near if row >= 0] for near in rows]
-
-    def _rows(self) -> FloatArray:
-        """The index's own memory, writable; valid until the next add or remove."""
-        n = len(self._keys)
-        return np.asarray(faiss.rev_swig_ptr(self._index.get_xb(), n * self._dim)).reshape(n, self._dim)

@@ -29,6 +29,6 @@ def test_ml_knows_nothing_of_the_service(path: Path) -> None:
     assert not imported_packages(path) & NOT_FOR_ML
 
 
-def test_only_the_gallery_imports_faiss() -> None:
+def test_only_the_nearest_neighbour_index_imports_faiss() -> None:
     users = [path for path in sources("ml") + sources("app") if "faiss" in imported_packages(path)]
-    assert [path.relative_to(ROOT).as_posix() for path in users] in ([], ["ml/gallery.py"])
+    assert [path.relative_to(ROOT).as_posix() for path in users] in ([], ["ml/nearest.py"])

@@ -1,4 +1,5 @@
-"""Looks after one replica: says that it is there, audits it, rebuilds it if need be, and shortens the log."""
+"""Looks after one replica: says that it is there, audits it, rebuilds it if need be, keeps it quick to search, and
+shortens the log."""
 
 import socket
 from collections.abc import Callable
@@ -101,6 +102,7 @@ class Caretaker:
             self._audit(asked)
         if self._compaction_due.is_now(now_s):
             self.compact()
+        self._replica.build_codes()
 
     def compact(self) -> int:
         """Delete what no replica needs any more of the log; returns how many rows."""

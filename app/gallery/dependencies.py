@@ -9,6 +9,11 @@ from app.auth.dependencies import PrincipalDep
 from app.gallery.replica import GalleryReplica
 
 
+async def _replica(request: Request) -> GalleryReplica:
+    replica: GalleryReplica = request.app.state.gallery
+    return replica
+
+
 def _gallery(
     request: Request,
     _caller: PrincipalDep,  # nobody without a key keeps a thread waiting
@@ -22,5 +27,8 @@ def _gallery(
         gallery.wait_for(x_min_gallery_revision)
     return gallery
 
+
+ReplicaDep = Annotated[GalleryReplica, Depends(_replica)]
+"""However old it is."""
 
 GalleryDep = Annotated[GalleryReplica, Depends(_gallery)]

@@ -13,6 +13,7 @@ from app.gallery.changes import stamped_revision
 from app.gallery.queries import StoredTemplates
 from app.gallery.rules import refuse_other_model
 from ml.gallery import Gallery
+from ml.nearest import DEFAULT_PLAN, SearchPlan
 
 _REVISIONS_AT_ONCE = 500
 
@@ -55,19 +56,20 @@ class Portion:
         index.revision, index.stamp = self.revision, self.stamp
 
 
-def load(session: Session, *, model: str, dim: int) -> Index:
+def load(session: Session, *, model: str, dim: int, plan: SearchPlan = DEFAULT_PLAN) -> Index:
     """Read everything for the backbone in use.
 
     Args:
         session: of `Database.snapshot`, so that the templates are those of the revision.
         model: the backbone in use.
         dim: length of its embeddings.
+        plan: how they are to be searched.
 
     Raises:
         ModelError: the stored embeddings come from another backbone.
     """
     refuse_other_model(queries.stored_model(session), model)
-    index = Index(Gallery(model=model, dim=dim), *stamped_revision(session))
+    index = Index(Gallery(model=model, dim=dim, plan=plan), *stamped_revision(session))
     for portion in queries.all_templates(session, dim):
         index.gallery.add(portion.ids, portion.person_ids, portion.embeddings, model)
     return index

@@ -14,7 +14,8 @@ from app.errors import RETRY_AFTER_S, ProblemError
 from app.gallery import queries
 from app.gallery.audit import AuditReport, compare
 from app.gallery.loading import Index, LogTooShortError, load, read_log
-from ml.gallery import Gallery, GallerySnapshot, PersonHits
+from ml.gallery import Gallery, GalleryIndexes, GallerySnapshot, PersonHits
+from ml.nearest import DEFAULT_PLAN, IndexState, SearchPlan
 from ml.types import FloatArray
 
 # How long a caller is kept waiting for a revision that nobody has committed yet; any other is applied at once.
@@ -43,9 +44,10 @@ class GalleryReplica:
     it is. So changes are read from the database while searches go on, and keep them waiting only to be applied.
     """
 
-    def __init__(self, database: Database, *, model: str, dim: int) -> None:
+    def __init__(self, database: Database, *, model: str, dim: int, plan: SearchPlan = DEFAULT_PLAN) -> None:
         self._database = database
-        self._index = Index(Gallery(model=model, dim=dim), -1)
+        self._plan = plan
+        self._index = Index(Gallery(model=model, dim=dim, plan=plan), -1)
         self._caught_up_s = monotonic()
         self._searching = Lock()
         self._following = Lock()
@@ -81,6 +83,11 @@ class GalleryReplica:
     def version(self) -> GalleryVersion:
         with self._searching:
             return self._version()
+
+    @property
+    def indexes(self) -> GalleryIndexes:
+        """How it is searched now, and the recall measured for that."""
+        return self._index.gallery.indexes
 
     def search(self, probes: FloatArray, n_candidates: int) -> tuple[list[PersonHits], GalleryVersion]:
         """As `Gallery.search`, with the version that was searched."""
@@ -131,13 +138,28 @@ class GalleryReplica:
                 return
             started_s, old = perf_counter(), self._index.gallery
             with self._database.snapshot() as session:
-                new = load(session, model=old.model, dim=old.dim)
+                new = load(session, model=old.model, dim=old.dim, plan=self._plan)
             with self._following_on(None) as reading:
                 self._follow(reading, new)
                 with self._searching:
                     self._index = new
                 self._caught_up_s = monotonic()
             log.info("gallery.loaded", **_sizes(new), seconds=round(perf_counter() - started_s, 3))
+
+    def build_codes(self) -> None:
+        """Make a gallery that has grown large quick to search; searches and changes go on meanwhile, as they did.
+
+        Nothing where that is not due. What is loaded anew is searched exactly until this was called again.
+        """
+        gallery = self._index.gallery
+        if not gallery.wants_codes:
+            return
+        started_s = perf_counter()
+        gallery.build_codes(self._searching, lambda: self._closed.is_set() or self._index.gallery is not gallery)
+        seconds = round(perf_counter() - started_s, 3)
+        indexes = self.indexes
+        for part, state in (("templates", indexes.templates), ("people", indexes.people)):
+            log.info("gallery.codes_built", part=part, **_facts(state), seconds=seconds)
 
     def audit(self) -> AuditReport:
         """Compare the index with the database, both at one revision; changes wait meanwhile, searches do not.
@@ -188,6 +210,11 @@ class GalleryReplica:
 
 def _behind(detail: str) -> ProblemError:
     return ProblemError(503, "gallery_behind", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _facts(state: IndexState) -> dict[str, object]:
+    recall = state.recall.least if state.recall else None
+    return {"kind": state.kind, "n_built": state.n_built, "n_reranked": state.n_reranked, "recall": recall}
 
 
 def _sizes(index: Index) -> dict[str, int]:

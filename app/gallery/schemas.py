@@ -1,6 +1,7 @@
 """What the API says of the gallery's replicas."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +42,39 @@ class Replica(BaseModel):
     audit: Audit | None
 
 
+class Recall(BaseModel):
+    """Shares of what an exact search finds, 0..1."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    nearest: float = Field(description="Of the nearest one.")
+    nearest_two: float = Field(description="Of the nearest two: the second decides how far the first stands out.")
+    all_wanted: float = Field(description="Of all that a search looks at.")
+
+
+class Index(BaseModel):
+    """How one half of the gallery is searched; scores are exact in any case."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: Literal["flat", "coded"] = Field(
+        description="`flat`: everything is compared. `coded`: what codes of half a byte per number propose is."
+    )
+    n_built: int = Field(description="Vectors when codes were last built; what came since is coded as it comes.")
+    n_reranked: int = Field(description="How many the codes propose for each probe.")
+    recall: Recall | None = Field(description="Measured when codes were last built; too low, and `kind` stays `flat`.")
+    measured_at: datetime | None
+
+
+class Indexes(BaseModel):
+    """How the gallery is searched by the process that answers."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    templates: Index
+    people: Index = Field(description="Everybody's templates fused into one.")
+
+
 class GalleryState(BaseModel):
     """The gallery as it is stored, and everybody who holds it."""
 
@@ -48,3 +82,4 @@ class GalleryState(BaseModel):
     model: str | None = Field(description="The backbone whose embeddings are stored; null before the first enrolment.")
     n_log_entries: int = Field(description="Template changes that a replica which was away can still catch up by.")
     replicas: list[Replica]
+    index: Indexes

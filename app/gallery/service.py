@@ -12,31 +12,33 @@ from app.gallery import queries, registry, schemas
 from app.gallery.audit import AuditReport
 from app.gallery.caretaker import SILENT_AFTER_S
 from app.gallery.changes import current_revision
+from ml.gallery import GalleryIndexes
 
 
-def state(session: Session) -> schemas.GalleryState:
-    """The gallery and its replicas as the API shows them."""
+def state(session: Session, indexes: GalleryIndexes) -> schemas.GalleryState:
+    """The gallery and its replicas as the API shows them; `indexes` are those of this process."""
     silent_before = shared_now(session) - timedelta(seconds=SILENT_AFTER_S)
     return schemas.GalleryState(
         revision=current_revision(session),
         model=queries.stored_model(session),
         n_log_entries=queries.n_changes(session),
         replicas=[_replica(row, silent_before) for row in registry.all_replicas(session)],
+        index=schemas.Indexes.model_validate(indexes),
     )
 
 
-def request_audit(session: Session, caller: Principal) -> schemas.GalleryState:
+def request_audit(session: Session, caller: Principal, indexes: GalleryIndexes) -> schemas.GalleryState:
     """Every replica is to compare itself with the database."""
     registry.request_audit(session)
     record(session, caller.actor, "gallery.audit_requested")
-    return state(session)
+    return state(session, indexes)
 
 
-def request_rebuild(session: Session, caller: Principal) -> schemas.GalleryState:
+def request_rebuild(session: Session, caller: Principal, indexes: GalleryIndexes) -> schemas.GalleryState:
     """Every replica is to load everything anew, and then to compare itself."""
     registry.request_rebuild(session)
     record(session, caller.actor, "gallery.rebuild_requested")
-    return state(session)
+    return state(session, indexes)
 
 
 def _replica(row: GalleryReplicaRow, silent_before: datetime) -> schemas.Replica:
