@@ -116,7 +116,7 @@ def photos(n: int) -> list[RgbImage]:
     """Photos of 250 x 250, one person each."""
     folder = DATA / "faces" / "images"
     if not folder.is_dir():
-        portrait = cv2.resize(picture_with_a_face()[:330, 60:390], (250, 250), interpolation=cv2.INTER_AREA)
+        portrait = picture_with_a_face()
         return [np.ascontiguousarray(np.roll(portrait, shift, axis=1)) for shift in range(n)]
     people = sorted(folder.iterdir())
     chosen = people[:: max(1, len(people) // n)][:n]

@@ -15,6 +15,7 @@ from ml.plan import PLAIN, EnginePlan, Precision, Runtime, has_openvino, multipl
 from ml.types import FloatArray, RgbImage
 
 _ROUNDS: Final = 5
+_ENOUGH_S: Final = 0.5  # of one kind of batch, where the machine is slow or busy
 _TOGETHER: Final = 4  # pictures in the batch that is timed
 # Fewer bits must pay, and must leave embeddings as they are: between two photos of one person lies a cosine of 0.9.
 _WORTH_FEWER_BITS: Final = 0.9
@@ -92,7 +93,10 @@ def _embedding(engine: FaceEngine, picture: RgbImage) -> FloatArray:
 def _time(engine: FaceEngine, pictures: Sequence[RgbImage]) -> float:
     """Seconds, the median of a few rounds after one that nobody counts."""
     engine.analyze(pictures)
-    return median(_seconds(engine, pictures) for _ in range(_ROUNDS))
+    rounds: list[float] = []
+    while len(rounds) < _ROUNDS and sum(rounds) < _ENOUGH_S:
+        rounds.append(_seconds(engine, pictures))
+    return median(rounds)
 
 
 def _seconds(engine: FaceEngine, pictures: Sequence[RgbImage]) -> float:
@@ -102,6 +106,6 @@ def _seconds(engine: FaceEngine, pictures: Sequence[RgbImage]) -> float:
 
 
 def picture_with_a_face() -> RgbImage:
-    """The portrait of an astronaut that scikit-image carries, 512 x 512 (NASA, public domain)."""
+    """A face of 100 px, 250 x 250, from the portrait that scikit-image carries (NASA, public domain)."""
     with Image.open(str(files("skimage") / "data" / "astronaut.png")) as portrait:
-        return np.asarray(portrait.convert("RGB"))
+        return np.asarray(portrait.convert("RGB").crop((100, 0, 350, 250)))

@@ -22,12 +22,14 @@ STOP_S = 20.0
 COMMAND_S = 60.0
 AUDIT_S = 30.0
 KEY = re.compile(r"rck_[\w-]{43}")
+# Told how to run the networks, a first start does not measure it, which takes half a minute on a busy machine.
+ENGINE = "torch/float32/1"
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """This process's environment with no settings but these."""
+    """This process's environment with no settings but these, and one way to run the networks."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROLLCALL_")}
-    return {**kept, "ROLLCALL_DATA_DIR": str(data_dir), **settings}
+    return {**kept, "ROLLCALL_DATA_DIR": str(data_dir), "ROLLCALL_ENGINE": ENGINE, **settings}
 
 
 def run_rollcall(data_dir: Path, *args: str | Path, **settings: str) -> "Finished":

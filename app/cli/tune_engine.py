@@ -1,10 +1,11 @@
 """`rollcall tune-engine`."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from rich.console import Console
@@ -18,6 +19,10 @@ from ml.plan import EnginePlan, n_usable_cpus
 
 if TYPE_CHECKING:
     from ml.tuning import Timing
+
+# A first start waits no longer for this, however busy the machine is.
+_LONGEST_S: Final = 60
+_SAID_CHARS: Final = 300
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +57,17 @@ def tune_once(settings: Settings) -> None:
         return
     log.info("engine.measuring", why="first start on this machine", seconds="about 15")
     command = [sys.executable, "-P", "-m", "app.cli", "tune-engine"]
-    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if ended.returncode:
-        log.warning("engine.not_measured", reason=ended.stderr.strip()[-300:] or f"status {ended.returncode}")
+    environment = {**os.environ, "ROLLCALL_DEVICE": settings.device}  # which a command's option may have overruled
+    try:
+        subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, timeout=_LONGEST_S
+        )
+    except (
+        subprocess.CalledProcessError,
+        subprocess.TimeoutExpired,
+    ) as error:  # then it runs as is probably best, and the next start tries again
+        said = (error.stderr or b"").decode(errors="replace").strip()[-_SAID_CHARS:]
+        log.warning("engine.not_measured", reason=said or type(error).__name__)
 
 
 def _measured(settings: Settings) -> "list[Timing]":

@@ -26,8 +26,9 @@ from app.db.engine import make_engine
 from app.db.migrate import upgrade
 from app.settings import Settings
 from tests.app import clips, photos
+from tests.ports import free_port
 from tests.postgres import Cluster, binary, running_cluster
-from tests.server import KEY, START_S, audits, enroll, identify, run_rollcall
+from tests.server import ENGINE, KEY, START_S, audits, enroll, identify, run_rollcall
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +59,8 @@ def shell_environment(**settings: str) -> dict[str, str]:
     """For commands of the README: no settings but these, and every program it names on the path."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROLLCALL_", "PG"))}
     folders = [Path(sys.executable).parent, binary("createdb").parent]
-    return {**kept, "PATH": os.pathsep.join([*map(str, folders), kept["PATH"]]), **settings}
+    path = os.pathsep.join([*map(str, folders), kept["PATH"]])
+    return {**kept, "PATH": path, "ROLLCALL_ENGINE": ENGINE, **settings}
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,6 @@ def deployment(cluster: Cluster, caddy: str, tmp_path_factory: pytest.TempPathFa
         yield deployment
     finally:
         deployment.end()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _is_ready(url: str) -> bool:
