@@ -1,5 +1,7 @@
 """Landmarks -> head pose: which way the face is turned, from five points."""
 
+import math
+
 import numpy as np
 
 from ml.types import FloatArray, Pose
@@ -23,6 +25,9 @@ MEAN_FACE_XYZ = np.array(
     ]
 )
 
+# Landmarks times this are the camera that shows the mean face closest to them, in least squares.
+_FIT = np.linalg.pinv(MEAN_FACE_XYZ - MEAN_FACE_XYZ.mean(axis=0))
+
 
 def estimate_pose(landmarks: FloatArray) -> Pose:
     """Estimate the head's rotation by fitting a mean face seen from far away.
@@ -37,16 +42,15 @@ def estimate_pose(landmarks: FloatArray) -> Pose:
     Source: scaled orthography (weak perspective): an affine camera fitted by least squares, its two rows made
     orthonormal to give the rotation.
     """
-    model = MEAN_FACE_XYZ - MEAN_FACE_XYZ.mean(axis=0)
     points = landmarks.astype(np.float64) - landmarks.mean(axis=0, dtype=np.float64)
-    camera = np.linalg.lstsq(model, points, rcond=None)[0].T
+    camera = (_FIT @ points).T
     u, _, vt = np.linalg.svd(camera, full_matrices=False)
     right, down = u @ vt
-    forward = np.cross(right, down)
-    yaw = np.arcsin(np.clip(-forward[0], -1.0, 1.0))
-    pitch = np.arctan2(forward[1], forward[2])
-    roll = np.arctan2(down[0], right[0])
-    return Pose(*(round(float(np.degrees(angle)), 1) for angle in (yaw, pitch, roll)))
+    (a, b, c), (d, e, f) = right.tolist(), down.tolist()
+    forward = b * f - c * e, c * d - a * f, a * e - b * d
+    yaw = math.asin(min(max(-forward[0], -1.0), 1.0))
+    angles = yaw, math.atan2(forward[1], forward[2]), math.atan2(d, a)
+    return Pose(*(round(math.degrees(angle), 1) for angle in angles))
 
 
 def poses_shown(pose: Pose) -> tuple[str, ...]:

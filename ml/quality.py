@@ -134,4 +134,4 @@ def _score(face: Face, pose: Pose, sharpness: float, brightness: float) -> float
 
 
 def _ramp(value: float, worst: float, good: float) -> float:
-    return float(np.clip((value - worst) / (good - worst), 0.0, 1.0))
+    return min(max((value - worst) / (good - worst), 0.0), 1.0)
