@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ml.types import RgbImage
@@ -34,11 +33,12 @@ class RunningSums:
     def of(cls, images: Sequence[RgbImage], device: torch.device) -> "RunningSums":
         """Sum up at least one `(H, W, 3)` uint8 image; the tables then lie on `device`."""
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
-        tables = [_integral(image).reshape(-1) for image in images]
+        sum_up = summed_by_opencv if device.type == "cpu" else summed_by_torch
+        tables = [sum_up(image, device) for image in images]
         starts = np.cumsum([0] + [len(table) for table in tables[:-1]])
-        points = torch.from_numpy(np.concatenate(tables) if len(tables) > 1 else tables[0])
+        points = torch.cat(tables) if len(tables) > 1 else tables[0]
         limits_wh = torch.tensor([(width, height) for height, width in sizes_hw])
-        return cls(points.to(device), torch.from_numpy(starts).to(device), limits_wh.to(device), sizes_hw)
+        return cls(points, torch.from_numpy(starts).to(device), limits_wh.to(device), sizes_hw)
 
     @property
     def device(self) -> torch.device:
@@ -102,9 +102,22 @@ def _area(heights: Tensor, widths: Tensor) -> Tensor:
     return (heights * widths).unsqueeze(-1).float()
 
 
-def _integral(image: RgbImage) -> NDArray[np.complex128]:
+def summed_by_opencv(image: RgbImage, device: torch.device) -> Tensor:
+    """The points of one image, as `RunningSums` holds them; fast on a CPU."""
     sums = cv2.integral(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), sdepth=cv2.CV_32S)
-    return sums.view(np.complex128)[..., 0]
+    return torch.from_numpy(sums.view(np.complex128).reshape(-1)).to(device)
+
+
+def summed_by_torch(image: RgbImage, device: torch.device) -> Tensor:
+    """The same, summed up on the device: only the picture is sent there, a fifth of the bytes."""
+    height, width = image.shape[:2]
+    pixels = torch.from_numpy(np.require(image, np.uint8, ["C", "W"]))
+    if device.type == "cuda":
+        pixels = pixels.pin_memory()
+    sums = torch.zeros((height + 1, width + 1, 4), dtype=torch.int32, device=device)
+    sums[1:, 1:, :3] = pixels.to(device, non_blocking=True)
+    sums = sums.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    return sums.view(torch.complex128).flatten()
 
 
 def bin_edges(lengths: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from ml.running_sums import RunningSums, bin_edges
+from ml.running_sums import RunningSums, bin_edges, summed_by_opencv, summed_by_torch
 from ml.types import RgbImage
 
 CPU = torch.device("cpu")
@@ -84,3 +84,21 @@ def test_more_bins_than_pixels_repeat_pixels() -> None:
     first, past = bin_edges(torch.tensor([2]), 4)
     assert first.tolist() == [0, 0, 1, 1]
     assert past.tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (7, 5), (300, 411)])
+def test_a_gpus_way_of_summing_up_gives_the_same_points(size_hw: tuple[int, int]) -> None:
+    image = make_noise(*size_hw)
+    mirrored = image[:, ::-1]
+    mirrored.flags.writeable = False
+    for each in (image, mirrored):
+        ours, theirs = (sum_up(each, CPU).view(torch.int32) for sum_up in (summed_by_torch, summed_by_opencv))
+        assert torch.equal(ours.view(-1, 4)[:, :3], theirs.view(-1, 4)[:, :3])
+
+
+def test_a_gpus_sums_that_overflow_32_bits_cancel_too() -> None:
+    white = np.full((4096, 4096, 3), 255, dtype=np.uint8)
+    ours, theirs = (
+        sum_up(white, CPU).view(torch.int32).view(-1, 4)[-1, :3] for sum_up in (summed_by_torch, summed_by_opencv)
+    )
+    assert torch.equal(ours, theirs)
