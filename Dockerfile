@@ -7,7 +7,7 @@ WORKDIR /src
 # What changes rarely comes first: this layer of dependencies is built again only when pyproject.toml changes.
 COPY pyproject.toml README.md LICENSE ./
 COPY app/__init__.py app/
-RUN pip install .
+RUN pip install ".[openvino]"
 COPY . .
 RUN pip install --no-deps --force-reinstall .
 

@@ -7,7 +7,11 @@ ARGS ?=
 # runs the tests in their order: `make test WORKERS=0 ARGS="-x -k erase"`.
 WORKERS ?= logical
 
-.PHONY: run test lint format clean
+# Where `make bench` puts its figures, and how long its last part goes on.
+FIGURES ?= build/bench
+SOAK_MINUTES ?= 20
+
+.PHONY: run test lint format bench clean
 
 run: $(VENV)/.installed-run  ## Starts the service on http://127.0.0.1:8000
 	$(BIN)/rollcall serve $(ARGS)
@@ -20,6 +24,13 @@ lint: $(VENV)/.installed-test  ## Style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/.installed-test  ## Measures speed and memory for an hour, as tables and as JSON; nothing else should run
+	mkdir -p $(FIGURES)
+	for part in pipeline serving lanes search; do \
+		$(BIN)/python -m benchmarks.$$part --json $(FIGURES)/$$part.json || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) --json $(FIGURES)/soak.json
+
 format: $(VENV)/.installed-test  ## Repairs style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -29,7 +40,7 @@ clean:  ## Removes what the targets above made
 
 # A second call finds these files newer than pyproject.toml and installs nothing.
 $(VENV)/.installed-run: pyproject.toml | $(BIN)/pip
-	$(BIN)/python -m pip install --editable .
+	$(BIN)/python -m pip install --editable ".[openvino]"
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/pip

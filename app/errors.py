@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.db.engine import TooManyWritersError
+from app.inference.admission import InferenceBusyError, InferenceClosedError
 from ml.errors import ImageError, ModelError, VideoError
 
 # What a database that is away raises; InternalError is what PostgreSQL's driver makes of one that has become a
@@ -169,6 +170,16 @@ def _line_too_long(_exc: Any) -> ProblemError:
     return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(SOON_S)})
 
 
+def _inference_busy(exc: InferenceBusyError) -> ProblemError:
+    detail = "More pictures are sent than can be looked at. Nothing was done with this one; try again."
+    return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(exc.retry_after_s)})
+
+
+def _inference_closed(_exc: Any) -> ProblemError:
+    detail = "The service is ending, or starting again. Nothing was done; try again."
+    return ProblemError(503, "not_ready", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 def _gone(_exc: Any) -> ProblemError:
     return ProblemError(400, "client_disconnected", "The connection ended before the request was complete.")
 
@@ -189,6 +200,8 @@ TABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any]
     (RequestValidationError, _fields),
     (DataError, _stored_value),
     (TooManyWritersError, _line_too_long),
+    (InferenceBusyError, _inference_busy),
+    (InferenceClosedError, _inference_closed),
     (DATABASE_AWAY, _database),
     (ClientDisconnect, _gone),  # nobody reads the answer; this keeps it from being logged as our failure
     (HTTPException, _http),

@@ -34,6 +34,7 @@ from app.http.body_limit import BodyLimitMiddleware, BodyLimits
 from app.http.docs import add_reference
 from app.http.idempotency import InFlight
 from app.http.openapi import openapi_schema
+from app.http.overload import OverloadMiddleware
 from app.http.request_context import RequestContextMiddleware
 from app.identification.routes import router as identification_router
 from app.identification.videos import ClipSlots
@@ -41,6 +42,7 @@ from app.inference.images import ImageReader
 from app.inference.loading import load_inference
 from app.inference.port import Inference
 from app.jobs.routes import router as jobs_router
+from app.metrics.identify import IdentifyMetrics
 from app.metrics.requests import RequestMetrics
 from app.metrics.routes import router as metrics_router
 from app.metrics.state import StateCollector
@@ -76,7 +78,7 @@ SCRUB_EVERY_S = 2.0
 def create_app(settings: Settings, inference: Inference | None = None) -> FastAPI:
     """The service. When it starts, its database is migrated, its networks are loaded and its gallery is built.
 
-    `inference` is used instead of loading networks, for whoever has them loaded already.
+    `inference` is used instead of loading networks, for whoever has them loaded already; it is theirs to close.
     """
     metrics = CollectorRegistry()
     app = FastAPI(
@@ -91,7 +93,9 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
     )
     _hold(app, settings)
     app.state.inference = inference
+    app.state.owns_inference = inference is None
     app.state.metrics = metrics
+    app.state.identify_metrics = IdentifyMetrics(metrics)
     metrics.register(StateCollector(app.state))
     ProcessCollector(registry=metrics)
     for router in ROUTERS:
@@ -147,6 +151,9 @@ def _stop(app: FastAPI) -> None:
     app.state.sweeper.stop()
     app.state.recalibrator.stop()
     app.state.gallery_upkeep.stop()
+    if app.state.owns_inference:
+        app.state.inference.close()
+        app.state.inference = None
     app.state.database.dispose()
 
 
@@ -165,6 +172,7 @@ def middleware(settings: Settings, metrics: RequestMetrics) -> list[Middleware]:
     )
     return [
         Middleware(RequestContextMiddleware, observe=metrics.observe),
+        Middleware(OverloadMiddleware, paths={"/v1/identify", "/v1/compare"}),
         Middleware(BodyLimitMiddleware, limits=limits),
         Middleware(AuthenticationMiddleware),
     ]

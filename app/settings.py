@@ -1,10 +1,13 @@
 """Every setting of the service, built once at the edge and handed down as values."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+AUTO: Final = "auto"
 
 
 class Settings(BaseSettings):
@@ -27,6 +30,22 @@ class Settings(BaseSettings):
     )
     detector: str = Field("mtcnn", description="Network that finds faces: `mtcnn` or `yunet`.")
     device: str = Field("cpu", description="Where networks run: `cpu`, `cuda`, `cuda:1`. Never falls back in silence.")
+    engine: str = Field(
+        AUTO,
+        description="How networks run here: `auto`, as measured at the first start, or RUNTIME/PRECISION/THREADS.",
+    )
+    inference_urls: str | None = Field(
+        None, description="Machines that run `rollcall inference`, commas between them; unset: networks run right here."
+    )
+    inference_token: SecretStr | None = Field(
+        None, min_length=16, description="Secret that `rollcall inference` and those who send it pictures share."
+    )
+    inference_timeout_s: float = Field(
+        10.0, gt=0, description="Longest wait, in seconds, for one such machine; then another one is asked."
+    )
+    inference_at_once: int = Field(
+        4, ge=1, le=256, description="Batches sent at once to each of these addresses; one may stand for many machines."
+    )
     models_dir: Path | None = Field(None, description="Folder of model files; unset: `<data_dir>/models`.")
     min_face_px: int = Field(40, ge=12, description="Smallest face, in pixels of its shorter side, that is searched.")
     mirrored_embedding: bool = Field(
@@ -75,6 +94,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event logged.")
     log_json: bool = Field(False, description="One JSON object per log line instead of readable text.")
 
+    @field_validator("inference_urls")
+    @classmethod
+    def _are_urls(cls, given: str | None) -> str | None:
+        for url in _listed(given):
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+                raise ValueError("give addresses such as http://10.0.0.5:8100, commas between them")
+        return given
+
+    @property
+    def inference_addresses(self) -> list[str]:
+        """`inference_urls`, each once and without a slash at its end; none where networks run in this process."""
+        return list(dict.fromkeys(_listed(self.inference_urls)))
+
     @property
     def uploads_path(self) -> Path:
         """Folder of videos that wait for their job; every machine that runs jobs must see the same one."""
@@ -84,3 +117,7 @@ class Settings(BaseSettings):
     def models_path(self) -> Path:
         """Folder of model files."""
         return self.models_dir or self.data_dir / "models"
+
+
+def _listed(commas: str | None) -> list[str]:
+    return [word.strip().rstrip("/") for word in (commas or "").split(",") if word.strip()]

@@ -54,8 +54,8 @@ from ml.types import FloatArray, RgbImage
 from ml.video import VideoLimits, read_frames
 
 DATA: Final = Path(__file__).parents[2] / "shared" / "data"
-ROUNDS: Final = 5
-FRAMES: Final = 6
+ROUNDS: Final = 3
+FRAMES: Final = 4
 BATCH: Final = {"250 x 250": 16, "1080p": 2}
 SMALLEST_PX: Final = 40
 SAME_FACE_IOU: Final = 0.5

@@ -1,10 +1,11 @@
 """What a route writes to say who may call it: `principal: OperatorDep`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
@@ -25,22 +26,24 @@ def presented_secret(headers: Headers) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def current_principal(
+async def current_principal(
     request: Request, _key: Annotated[object, Security(API_KEY)], _bearer: Annotated[object, Security(BEARER)]
 ) -> Principal:
     """Who is calling; under /v1 `AuthenticationMiddleware` has already found out."""
     known: Principal | None = getattr(request.state, "principal", None)
-    return known or authenticate(request.app.state.database, presented_secret(request.headers))
+    if known is None:
+        known = await run_in_threadpool(authenticate, request.app.state.database, presented_secret(request.headers))
+    return known
 
 
 PrincipalDep = Annotated[Principal, Depends(current_principal)]
 
 
-def require_scope(needed: Scope | str) -> Callable[[Principal], Principal]:
+def require_scope(needed: Scope | str) -> Callable[[Principal], Awaitable[Principal]]:
     """For `Depends`: refuses with 403 a key whose scope does not include `needed`."""
     scope = Scope(needed)
 
-    def check(principal: PrincipalDep) -> Principal:
+    async def check(principal: PrincipalDep) -> Principal:
         if not principal.scope.includes(scope):
             detail = f"This needs a key of scope {scope.value}; yours has {principal.scope.value}."
             raise ProblemError(403, "scope_insufficient", detail)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.cli.client import ServiceError
 from app.errors import ProblemError
+from app.inference.cluster import ClusterError
 from ml.errors import MlError
 
 P = ParamSpec("P")
@@ -24,7 +25,7 @@ def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (MlError, ServiceError, ValueError, OSError, DBAPIError, CommandError) as error:
+        except (MlError, ServiceError, ClusterError, ValueError, OSError, DBAPIError, CommandError) as error:
             typer.secho(f"rollcall: {_message(error)}", err=True, fg=typer.colors.RED)
             raise typer.Exit(1) from None
         except ProblemError as error:

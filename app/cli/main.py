@@ -6,6 +6,7 @@ import typer
 
 from app import __version__
 from app.cli.backup import backup
+from app.cli.cluster import app as cluster_app
 from app.cli.demo import demo
 from app.cli.enroll import enroll
 from app.cli.enroll_video import enroll_video
@@ -14,11 +15,13 @@ from app.cli.exports import app as exports_app
 from app.cli.gallery import app as gallery_app
 from app.cli.identify import identify
 from app.cli.imports import app as imports_app
+from app.cli.inference import inference
 from app.cli.keys import app as keys_app
 from app.cli.migrate import migrate
 from app.cli.models import app as models_app
 from app.cli.serve import serve
 from app.cli.threshold import app as threshold_app
+from app.cli.tune_engine import tune_engine
 from app.cli.worker import worker
 
 app = typer.Typer(
@@ -48,6 +51,8 @@ def _options(
 
 app.command("serve")(serve)
 app.command("worker")(worker)
+app.command("inference")(inference)
+app.command("tune-engine")(tune_engine)
 app.command("migrate")(migrate)
 app.command("backup")(backup)
 app.command("enroll")(enroll)
@@ -57,6 +62,7 @@ app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.add_typer(imports_app, name="import")
 app.add_typer(exports_app, name="export")
+app.add_typer(cluster_app, name="cluster")
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")

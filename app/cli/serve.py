@@ -1,9 +1,7 @@
 """`rollcall serve`."""
 
-import signal
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated
 
 import structlog
@@ -13,6 +11,8 @@ from rich.panel import Panel
 
 from app.auth.service import ensure_first_admin_key
 from app.cli.failures import told_plainly
+from app.cli.listening import bound_socket, ended_by_signal, url_of
+from app.cli.tune_engine import tune_once
 from app.db.engine import Database
 from app.logs import configure_logging
 from app.settings import Settings
@@ -32,21 +32,20 @@ def serve(
     """
     settings = Settings()
     configure_logging(settings)
-    with _bound_socket(host, port) as listener:
+    with bound_socket(host, port) as listener:
         # Imported late: torch and FAISS take seconds to import, and a wrong setting should be told at once.
         import uvicorn
 
         from app.main import create_app, prepare
 
+        if not settings.inference_addresses:
+            tune_once(settings)
         app = create_app(settings)
         prepare(app)
         print_first_key(app.state.database)
-        address = f"[{host}]" if ":" in host else host
-        log.info("serve.started", url=f"http://{address}:{listener.getsockname()[1]}")
+        log.info("serve.started", url=url_of(host, listener))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
-        # Uvicorn raises its signal again once everything is put away; by default SIGTERM would end us there and then.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with suppress(KeyboardInterrupt), _workers(app.state.database, settings, job_handlers):
+        with ended_by_signal(), _workers(app.state.database, settings, job_handlers):
             server.run(sockets=[listener])
 
 
@@ -61,19 +60,6 @@ def _workers(database: Database, settings: Settings, handlers: str | None) -> It
         yield
     finally:
         workers.stop()
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    """The address is taken before seconds are spent on loading; connections are refused until the server listens."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or error
-        raise OSError(f"cannot listen on {host} port {port} ({reason}): choose another --host or --port") from error
-    return listener
 
 
 def print_first_key(database: Database) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.failures import told_plainly
+from app.cli.tune_engine import tune_once
 from app.logs import configure_logging
 from app.settings import Settings
 
@@ -31,4 +32,6 @@ def worker(
     from app.jobs.rules import new_worker_id
     from app.jobs.worker import run_worker
 
+    if not settings.inference_addresses:
+        tune_once(settings)
     run_worker(settings, of_queues(built_in(), queues), new_worker_id())

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from app.decisions.log import DecisionLog
 
 
-def _log(request: Request) -> DecisionLog:
+async def _log(request: Request) -> DecisionLog:
     log: DecisionLog = request.app.state.decision_log
     return log
 

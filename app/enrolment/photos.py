@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.errors import FieldError, ProblemError
 from app.inference.images import ImageReader
-from app.inference.port import Inference
+from app.inference.port import Ask, Inference
 from ml.enrolling import Photo, choose_samples
 from ml.errors import ImageError
 from ml.quality import ENROLL_LIMITS
@@ -57,20 +57,24 @@ class SeenFiles:
 def look_at(uploads: Sequence[Upload], inference: Inference, images: ImageReader) -> SeenFiles:
     """See who is in files of any kind; slow.
 
-    One image at a time, so that a call with many large photos never holds more than one of them decoded.
+    One image at a time, so that a call with many large photos never holds more than one of them decoded. The place is
+    kept for all of them: whose first photo was looked at is not told at the ninth to come back and send all again.
 
     Raises:
+        InferenceBusyError: too much waits for the networks.
         ImageError: not one of the files is an image that we accept (the first one's error).
     """
     photos: dict[int, Photo] = {}
     errors: dict[int, ImageError] = {}
-    for number, upload in enumerate(uploads):
-        try:
-            image = images.read(upload.content)
-        except ImageError as error:
-            errors[number] = error
-            continue
-        photos[number] = Photo(inference.analyze([image]).samples[0], (image.shape[1], image.shape[0]))
+    with inference.place() as place:
+        for number, upload in enumerate(uploads):
+            try:
+                decoded = images.read(upload.content)
+            except ImageError as error:
+                errors[number] = error
+                continue
+            samples = place.submit(Ask([decoded.image])).result().samples[0]
+            photos[number] = Photo([decoded.in_full(sample) for sample in samples], decoded.full_wh)
     if not photos:
         raise next(iter(errors.values()))
     return SeenFiles([upload.name for upload in uploads], photos, errors)

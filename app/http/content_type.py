@@ -1,6 +1,6 @@
 """What type of body a request says it has, and the refusal of one that a route cannot read."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 
@@ -18,10 +18,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def require_type(*accepted: str, send: str) -> Callable[[Request], None]:
+def require_type(*accepted: str, send: str) -> Callable[[Request], Awaitable[None]]:
     """For `Depends`: refuses other types with 415; `send` tells the caller what to send."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         if media_type(request) not in accepted:
             raise ProblemError(415, "type_unsupported", f"{send} The header Content-Type must say so.")
 

@@ -1,4 +1,4 @@
-"""What the application holds, for routes to ask for by type."""
+"""What the application holds, for routes to ask for by type. All `async`: anything else would cost a thread each."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -10,17 +10,17 @@ from app.db.engine import Database
 from app.settings import Settings
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _gallery_changed(request: Request) -> Callable[[], None]:
+async def _gallery_changed(request: Request) -> Callable[[], None]:
     hook: Callable[[], None] = request.app.state.on_gallery_change
     return hook
 

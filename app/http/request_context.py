@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import DATABASE_AWAY, problem_for, problem_response
+from app.inference.admission import InferenceBusyError
 from app.logs import safe_message, safe_traceback
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -49,6 +50,7 @@ class _Exchange:
         self._send = send
         self._request_id = request_id
         self._status: int | None = None
+        self._is_turned_away = False
 
     async def run(self, observe: Observe) -> None:
         started = time.perf_counter()
@@ -69,6 +71,7 @@ class _Exchange:
 
     async def _answer(self, exc: Exception) -> None:
         problem = problem_for(exc)
+        self._is_turned_away = isinstance(exc, InferenceBusyError)
         if isinstance(exc, DATABASE_AWAY):
             log.warning("http.failed", code=problem.code, error=type(exc).__name__, reason=safe_message(exc))
         elif problem.status_code >= 500:
@@ -84,8 +87,10 @@ class _Exchange:
 
     def _log(self, elapsed_s: float) -> None:
         fields = {"method": self._scope["method"], "route": self._route, "status": self._status}
-        # A proxy and Prometheus ask all day long; what they are answered is nothing to read.
-        say = log.debug if self._route in _ROUTINE and self._status == 200 else log.info
+        # A proxy and Prometheus ask all day long; what they are answered is nothing to read. Those whom the networks
+        # have no time for come by the hundred, and are told of together.
+        is_routine = self._is_turned_away or (self._route in _ROUTINE and self._status == 200)
+        say = log.debug if is_routine else log.info
         say("http.request", **fields, ms=round(elapsed_s * 1000, 1))
 
 

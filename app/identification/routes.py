@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 from starlette.requests import Request
 
@@ -16,6 +18,7 @@ from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, JSON, media_type, require_type
 from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.leaving import unless_gone
 from app.identification import schemas, service, videos
 from app.identification.searcher import MAX_CANDIDATES, Searcher
 from app.identification.service import Identifier
@@ -24,6 +27,7 @@ from app.identification.views import quality_view
 from app.inference.clips import TO_SEARCH, ClipReader, video_limits
 from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.inference.port import MAX_FACES
+from app.metrics.identify import IdentifyMetrics
 from app.operating_points.dependencies import PointInForceDep
 from ml.types import Sample
 
@@ -60,7 +64,7 @@ _SEND_TWO = "Send the pictures as the files `a` and `b` of a multipart/form-data
 async def uploaded_image(request: Request) -> bytes:
     """The image, as `image` of a form or as base64 in JSON."""
     if media_type(request) == JSON:
-        return _from_base64(await request.body())
+        return await run_in_threadpool(_from_base64, await request.body())
     async with request.form() as form:
         image = form.get("image")
         if not isinstance(image, FormFile):
@@ -68,28 +72,36 @@ async def uploaded_image(request: Request) -> bytes:
         return await image.read()
 
 
-def _searcher(inference: InferenceDep, gallery: GalleryDep, point: PointInForceDep, log: DecisionLogDep) -> Searcher:
+async def _searcher(
+    inference: InferenceDep, gallery: GalleryDep, point: PointInForceDep, log: DecisionLogDep
+) -> Searcher:
     return Searcher(inference, gallery, point, log)
 
 
 SearcherDep = Annotated[Searcher, Depends(_searcher)]
 
 
-def _identifier(inference: InferenceDep, images: ImageReaderDep, searcher: SearcherDep) -> Identifier:
+async def _identifier(inference: InferenceDep, images: ImageReaderDep, searcher: SearcherDep) -> Identifier:
     return Identifier(inference, images, searcher)
 
 
-def _clip_identifier(inference: InferenceDep, settings: SettingsDep, searcher: SearcherDep) -> ClipIdentifier:
+async def _clip_identifier(inference: InferenceDep, settings: SettingsDep, searcher: SearcherDep) -> ClipIdentifier:
     return ClipIdentifier(ClipReader(inference, video_limits(settings), TO_SEARCH), searcher)
 
 
-def _clip_slots(request: Request) -> ClipSlots:
+async def _clip_slots(request: Request) -> ClipSlots:
     slots: ClipSlots = request.app.state.clip_slots
     return slots
 
 
+async def _identify_metrics(request: Request) -> IdentifyMetrics:
+    metrics: IdentifyMetrics = request.app.state.identify_metrics
+    return metrics
+
+
 ImageDep = Annotated[bytes, Depends(uploaded_image)]
 IdentifierDep = Annotated[Identifier, Depends(_identifier)]
+IdentifyMetricsDep = Annotated[IdentifyMetrics, Depends(_identify_metrics)]
 ClipSlotsDep = Annotated[ClipSlots, Depends(_clip_slots)]
 ClipIdentifierDep = Annotated[ClipIdentifier, Depends(_clip_identifier)]
 TopK = Annotated[int, Query(ge=1, le=MAX_CANDIDATES, description="Candidates listed per face.")]
@@ -100,11 +112,12 @@ TopK = Annotated[int, Query(ge=1, le=MAX_CANDIDATES, description="Candidates lis
     openapi_extra=IMAGE_BODY,
     dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, JSON, send=_SEND_IMAGE))],
 )
-def identify(
+async def identify(
     request: Request,
     image: ImageDep,
     identifier: IdentifierDep,
     database: DatabaseDep,
+    metrics: IdentifyMetricsDep,
     caller: CameraDep,
     top_k: TopK = 3,
     max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = 20,
@@ -114,8 +127,14 @@ def identify(
     One person is never given to two faces of one picture.
     """
     request_id = request.state.request_id
-    identified = identifier.identify(image, max_faces, request_id, caller)
-    return service.answer(identified, database, top_k, identifier.inference.info.model, request_id)
+    seen = await identifier.look(image, max_faces, partial(unless_gone, request))
+
+    def conclude() -> schemas.Identification:
+        identified = identifier.decide(seen, request_id, caller)
+        metrics.observe(identified.timing)
+        return service.answer(identified, database, top_k, identifier.inference.info.model, request_id)
+
+    return await run_in_threadpool(conclude)
 
 
 @router.post(
@@ -142,7 +161,7 @@ def identify_video(
 
 
 @router.post("/compare", dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_TWO))])
-def compare(
+async def compare(
     request: Request,
     a: Annotated[UploadFile, File(description="First picture.")],
     b: Annotated[UploadFile, File(description="Second picture.")],
@@ -150,7 +169,7 @@ def compare(
     _caller: CameraDep,
 ) -> schemas.Comparison:
     """Compares the most prominent faces of two pictures, without the gallery."""
-    score, first, second = identifier.compare(a.file.read(), b.file.read())
+    score, first, second = await identifier.compare(await a.read(), await b.read(), partial(unless_gone, request))
     bounds = identifier.inference.card.pair_bounds
     return schemas.Comparison(
         request_id=request.state.request_id,

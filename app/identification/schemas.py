@@ -89,10 +89,11 @@ class ImageSize(BaseModel):
 
 
 class TimingMs(BaseModel):
-    """Milliseconds in each stage, waiting included."""
+    """Milliseconds in each stage, which together make `total`."""
 
-    decode: float
-    detect: float
+    decode: float = Field(description="Waiting for its turn included.")
+    queue: float = Field(description="Waiting until the networks are free.")
+    detect: float = Field(description="Of the whole batch that the picture was part of; `embed` likewise.")
     embed: float
     search: float
     total: float

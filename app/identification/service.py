@@ -1,8 +1,10 @@
 """Identify the faces of an image and compare two images."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol, TypeVar
 
 from app.auth.scopes import Principal
 from app.db.engine import Database
@@ -11,17 +13,37 @@ from app.identification import queries, schemas
 from app.identification.searcher import Probe, Searched, Searcher
 from app.identification.views import People, decision_view, ground_view, quality_view, shown_people
 from app.inference.images import ImageReader
-from app.inference.port import Inference
+from app.inference.port import Ask, Inference, Place
 from ml.enrolling import Photo, most_prominent
 from ml.types import Sample
+
+T = TypeVar("T")
+
+
+class Wait(Protocol):
+    """How a caller waits for what other threads do."""
+
+    async def __call__(self, result: "Future[T]") -> T: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The samples of one image, when its request came, and seconds of each stage so far."""
+
+    image_wh: tuple[int, int]
+    samples: Sequence[Sample]
+    started_s: float
+    decode_s: float
+    queue_s: float
+    detect_s: float
+    embed_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identified:
-    """The samples of one image and what was decided about each."""
+    """What was seen in one image and what was decided about each face."""
 
-    image_wh: tuple[int, int]
-    samples: Sequence[Sample]
+    seen: Seen
     searched: Searched
     timing: schemas.TimingMs
 
@@ -34,38 +56,60 @@ class Identifier:
     images: ImageReader
     searcher: Searcher
 
-    def identify(self, data: bytes, max_faces: int, request_id: str, caller: Principal) -> Identified:
-        """Decide who is in an image, and store that; ImageError when the bytes are not one."""
+    async def look(self, data: bytes, max_faces: int, wait: Wait) -> Seen:
+        """Decode an image and find its faces, holding no thread meanwhile.
+
+        Raises:
+            InferenceBusyError: too much waits already; nothing was decoded.
+            ImageError: the bytes are no image that we accept.
+        """
         started = perf_counter()
-        image = self.images.read(data)
-        decoded = perf_counter()
-        analysis = self.inference.analyze([image], max_faces)
-        samples = analysis.samples[0]
-        analyzed = perf_counter()
-        probes = [Probe(sample.embedding, sample.quality) for sample in samples]
+        with self.inference.place() as place:
+            decoded = await wait(self.images.submit(data))
+            decoded_s = perf_counter()
+            analysis = await wait(place.submit(Ask([decoded.image], max_faces)))
+        waited = perf_counter() - decoded_s - analysis.detect_s - analysis.embed_s
+        return Seen(
+            image_wh=decoded.full_wh,
+            samples=[decoded.in_full(sample) for sample in analysis.samples[0]],
+            started_s=started,
+            decode_s=decoded_s - started,
+            queue_s=waited,
+            detect_s=analysis.detect_s,
+            embed_s=analysis.embed_s,
+        )
+
+    def decide(self, seen: Seen, request_id: str, caller: Principal) -> Identified:
+        """Decide who the faces are, and store that; a few queries."""
+        began = perf_counter()
+        probes = [Probe(sample.embedding, sample.quality) for sample in seen.samples]
         searched = self.searcher.search(probes, request_id, caller)
         ended = perf_counter()
-        waited = (analyzed - decoded) - analysis.detect_s - analysis.embed_s
         timing = schemas.TimingMs(
-            decode=_ms(decoded - started),
-            detect=_ms(waited + analysis.detect_s),
-            embed=_ms(analysis.embed_s),
-            search=_ms(ended - analyzed),
-            total=_ms(ended - started),
+            decode=_ms(seen.decode_s),
+            queue=_ms(seen.queue_s),
+            detect=_ms(seen.detect_s),
+            embed=_ms(seen.embed_s),
+            search=_ms(ended - began),
+            total=_ms(ended - seen.started_s),
         )
-        return Identified((image.shape[1], image.shape[0]), samples, searched, timing)
+        return Identified(seen, searched, timing)
 
-    def compare(self, a: bytes, b: bytes) -> tuple[float, Sample, Sample]:
-        """The cosine of the two most prominent faces; refuses an image without a face."""
-        first, second = (self._only_face(name, data) for name, data in (("a", a), ("b", b)))
+    async def compare(self, a: bytes, b: bytes, wait: Wait) -> tuple[float, Sample, Sample]:
+        """The cosine of the two most prominent faces; refuses an image without a face.
+
+        One image after the other, so that a call never holds more than one of them decoded.
+        """
+        with self.inference.place() as place:
+            first, second = [await self._only_face(name, data, place, wait) for name, data in (("a", a), ("b", b))]
         return float(first.embedding @ second.embedding), first, second
 
-    def _only_face(self, name: str, data: bytes) -> Sample:
-        image = self.images.read(data)
-        samples = self.inference.analyze([image]).samples[0]
+    async def _only_face(self, name: str, data: bytes, place: Place, wait: Wait) -> Sample:
+        decoded = await wait(self.images.submit(data))
+        samples = (await wait(place.submit(Ask([decoded.image])))).samples[0]
         if not samples:
             raise ProblemError(422, "no_face", f"No face was found in image {name}.")
-        return most_prominent(Photo(samples, (image.shape[1], image.shape[0])))
+        return most_prominent(Photo([decoded.in_full(sample) for sample in samples], decoded.full_wh))
 
 
 def answer(
@@ -74,18 +118,19 @@ def answer(
     """An identification as the API shows it."""
     with database.read() as session:
         people = queries.person_refs(session, shown_people(identified.searched, top_k))
+    width, height = identified.seen.image_wh
     return schemas.Identification(
         request_id=request_id,
         model=model,
         **ground_view(identified.searched),
-        image=schemas.ImageSize(width=identified.image_wh[0], height=identified.image_wh[1]),
-        faces=[_face_view(identified, index, people, top_k) for index in range(len(identified.samples))],
+        image=schemas.ImageSize(width=width, height=height),
+        faces=[_face_view(identified, index, people, top_k) for index in range(len(identified.seen.samples))],
         timing_ms=identified.timing,
     )
 
 
 def _face_view(identified: Identified, index: int, people: People, top_k: int) -> schemas.Face:
-    sample = identified.samples[index]
+    sample = identified.seen.samples[index]
     return schemas.Face(
         box_xyxy=[round(float(v), 1) for v in sample.face.box_xyxy],
         landmarks=[[round(float(x), 1), round(float(y), 1)] for x, y in sample.face.landmarks],

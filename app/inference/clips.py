@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from app.inference.port import Inference
+from app.inference.port import Ask, Inference, Lane
 from app.settings import Settings
 from ml.enrolling import Photo
 from ml.quality import ENROLL_LIMITS, SEARCH_LIMITS, QualityLimits
@@ -26,8 +26,9 @@ _MOST_FRAMES_EVER = 900
 # Faces of one frame, the biggest first: as many as a picture is asked about by default. A crowd must not keep others
 # waiting who identify somebody meanwhile.
 _MOST_FACES = 20
-# Larger ones gain nothing on a CPU, and who identifies a face meanwhile waits for one to end.
-_BATCH = 4
+# Frames that are asked about together. Whether they are run together is for the networks' queue to say: on a CPU they
+# are not, because whoever identifies a face meanwhile waits for one batch to end.
+_BATCH = 8
 
 OnProgress = Callable[[float], None]
 """Told how much of a clip is done, 0..1, after every batch; may raise to stop."""
@@ -86,8 +87,9 @@ class ClipReader:
         frames = read_frames(path, self.limits, frames_per_second=rate)
         for batch in _batches(_thinned(frames, 1 / rate)):
             images = [_scaled(frame.image, scale) for frame in batch]
-            found = self.inference.analyze(images, _MOST_FACES).samples
-            for frame, image, samples in zip(batch, images, found, strict=True):
+            asked = [self.inference.submit(Ask([image], _MOST_FACES), Lane.BULK) for image in images]
+            for frame, image, answer in zip(batch, images, asked, strict=True):
+                [samples] = answer.result().samples
                 tracker.add(frame.index, frame.time_s, Photo(samples, (image.shape[1], image.shape[0])))
                 n_faces += len(samples)
             n_frames += len(batch)

@@ -1,4 +1,7 @@
-"""How a route gets inference."""
+"""How a route gets inference.
+
+What only looks something up is `async`: anything else costs a thread.
+"""
 
 from typing import Annotated
 
@@ -9,12 +12,12 @@ from app.inference.images import ImageReader
 from app.inference.port import Inference
 
 
-def _inference(request: Request) -> Inference:
+async def _inference(request: Request) -> Inference:
     inference: Inference = request.app.state.inference
     return inference
 
 
-def _image_reader(request: Request) -> ImageReader:
+async def _image_reader(request: Request) -> ImageReader:
     reader: ImageReader = request.app.state.image_reader
     return reader
 

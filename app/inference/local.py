@@ -3,10 +3,22 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from app.inference.port import Analysis, Ask, EngineInfo, Lane
+import numpy as np
+
+from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
+from app.inference.tuning import Ground, chosen_plan
 from app.settings import Settings
 from ml.backbones.card import ModelCard
 from ml.engine import FaceEngine
+from ml.plan import EnginePlan
+
+# On a CPU, images take as long together as one after the other: a batch only makes the first of it wait for the last.
+# Small ones still share what a batch costs by itself.
+_ON_CPU = BatchLimits(max_images=4, max_pixels=1_000_000)
+# A GPU is hardly busy with one picture.
+_ON_GPU = BatchLimits(max_images=32, max_pixels=32_000_000, linger_s=0.002)
+# Of a picture from a small camera.
+_WARM_UP_HW = 480, 640
 
 
 class LocalRunner:
@@ -14,9 +26,10 @@ class LocalRunner:
 
     n_at_once = 1
 
-    def __init__(self, engine: FaceEngine) -> None:
+    def __init__(self, engine: FaceEngine, ground: Ground) -> None:
         self._engine = engine
-        self.info = EngineInfo(engine.model, engine.detector, engine.device)
+        self.info = EngineInfo(engine.model, engine.detector, engine.device, str(engine.plan), ground)
+        self.limits = _ON_CPU if engine.device == "cpu" else _ON_GPU
 
     @property
     def card(self) -> ModelCard:
@@ -38,14 +51,23 @@ class LocalRunner:
         pass
 
 
-def load_local_runner(settings: Settings) -> LocalRunner:
-    """Load the networks that the settings name; takes seconds."""
-    engine = FaceEngine.load(
+def load_engine(settings: Settings, plan: EnginePlan) -> FaceEngine:
+    """Load the networks that the settings name, to be run in this way."""
+    return FaceEngine.load(
         settings.backbone,
         device=settings.device,
         detector=settings.detector,
         models_dir=settings.models_path,
         min_face_px=settings.min_face_px,
         mirrored=settings.mirrored_embedding,
+        plan=plan,
     )
-    return LocalRunner(engine)
+
+
+def load_local_runner(settings: Settings) -> LocalRunner:
+    """Load the networks that the settings name; takes seconds."""
+    chosen = chosen_plan(settings)
+    engine = load_engine(settings, chosen.plan)
+    # The first batch allocates, and would be slow for whoever stands at the door.
+    engine.detect([np.zeros((*_WARM_UP_HW, 3), np.uint8)])
+    return LocalRunner(engine, chosen.ground)

@@ -1,11 +1,16 @@
 """What the application asks of inference, wherever it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from prometheus_client import Metric
+
+from app.inference.admission import InferenceBusyError as InferenceBusyError
+from app.inference.admission import InferenceClosedError as InferenceClosedError
 from ml.backbones.card import ModelCard
 from ml.types import RgbImage, Sample
 
@@ -15,7 +20,11 @@ MAX_FACES: Final = 100
 
 
 class Lane(StrEnum):
-    """Who waits: somebody in front of a camera, or a job. Bulk work runs when no interactive work waits."""
+    """Who waits: somebody in front of a camera, or a job.
+
+    Bulk work runs when no interactive work waits, and now and then when some always does. Interactive work is refused
+    when it would wait too long; bulk work waits.
+    """
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -27,6 +36,14 @@ class Ask:
 
     images: Sequence[RgbImage]
     max_faces: int = MAX_FACES
+
+    @property
+    def n_images(self) -> int:
+        return len(self.images)
+
+    @property
+    def n_pixels(self) -> int:
+        return sum(image.shape[0] * image.shape[1] for image in self.images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +61,28 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What really runs."""
+    """What really runs; `plan` is how, as `ml.plan.EnginePlan` is written, and `ground` why so.
+
+    The ground is "set" by the operator, "measured" on that machine, or "assumed".
+    """
 
     model: str
     detector: str
     device: str
+    plan: str
+    ground: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What a runner likes to be given at once: at most so many images and pixels, unless a single ask has more.
+
+    `linger_s` is how long a batch that has room for more waits for it; 0 where starting at once is best.
+    """
+
+    max_images: int
+    max_pixels: int
+    linger_s: float = 0.0
 
 
 class BatchRunner(Protocol):
@@ -66,11 +100,27 @@ class BatchRunner(Protocol):
     def n_at_once(self) -> int:
         """Batches that may run side by side."""
 
+    @property
+    def limits(self) -> BatchLimits:
+        """How large a batch it likes best."""
+
     def run(self, asks: Sequence[Ask], lane: Lane) -> list[Analysis]:
         """Find, measure and embed the faces of all images of all asks together; one analysis per ask, `queue_s` 0."""
 
     def close(self) -> None:
         """Let go of connections and memory."""
+
+
+class Place(Protocol):
+    """A place in the interactive lane, for one caller's asks, one after the other: who is let in once stays in."""
+
+    def submit(self, ask: Ask) -> "Future[Analysis]":
+        """Queue an ask. Cancelling the future takes it out of the queue, unless its batch runs already.
+
+        Raises:
+            InferenceBusyError: the images are too large to be kept beside those that wait already.
+            InferenceClosedError: the service is ending.
+        """
 
 
 class Inference(Protocol):
@@ -84,17 +134,37 @@ class Inference(Protocol):
     def info(self) -> EngineInfo:
         """What really runs."""
 
-    def submit(self, ask: Ask, lane: Lane = Lane.INTERACTIVE) -> "Future[Analysis]":
-        """Queue an ask. Cancelling the future takes it out of the queue, unless its batch runs already.
+    def check_room(self) -> None:
+        """Ask whether `place` would refuse, without taking one; quick.
+
+        Raises:
+            InferenceBusyError: it would.
+        """
+
+    def place(self) -> AbstractContextManager[Place]:
+        """Take a place in the interactive lane, before an upload is decoded for it.
 
         Raises:
             InferenceBusyError: so much waits already that this would wait too long; tells when to try again.
+        """
+
+    def submit(self, ask: Ask, lane: Lane = Lane.INTERACTIVE) -> "Future[Analysis]":
+        """Queue an ask. Cancelling the future takes it out of the queue, unless its batch runs already.
+
+        In the bulk lane this waits until there is room.
+
+        Raises:
+            InferenceBusyError: in the interactive lane, as `place`.
+            InferenceClosedError: the service is ending.
         """
 
     def analyze(
         self, images: Sequence[RgbImage], max_faces: int = MAX_FACES, lane: Lane = Lane.INTERACTIVE
     ) -> Analysis:
         """`submit`, and wait for the result."""
+
+    def collect(self) -> Iterable[Metric]:
+        """What it counts about itself, for Prometheus."""
 
     def close(self) -> None:
         """Refuse new work, fail what waits, and let go of the networks."""

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.db.engine import Database
 from app.db.tables import Job
 from app.errors import DATABASE_AWAY
+from app.inference.away import InferenceAwayError
 from app.jobs import queries
 from app.jobs.rules import Claim
 from app.settings import Settings
@@ -83,7 +84,7 @@ class Equipment:
         return self._upkeep.replica
 
     def close(self) -> None:
-        """Put away what was loaded."""
+        """Put away what was loaded; the networks end with the process."""
         if "_upkeep" in vars(self):
             self._upkeep.stop()
 
@@ -101,10 +102,13 @@ class Equipment:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """Nothing of a job is in what a worker loads: whatever goes wrong is no fault of the job's."""
+    """Nothing of a job is in what a worker loads: whatever goes wrong is no fault of the job's.
+
+    Nor of this worker's, where it is another machine that does not answer: it will do the job once that is back.
+    """
     try:
         yield
-    except DATABASE_AWAY:
+    except (*DATABASE_AWAY, InferenceAwayError):
         raise
     except Exception as error:
         raise JobUnequipped from error

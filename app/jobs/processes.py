@@ -1,7 +1,9 @@
 """The workers that `rollcall serve` runs beside itself: started with it, restarted when they die, ended with it."""
 
+import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -17,6 +19,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 # One that lived this long is no such worker.
 _HEALTHY_AFTER_S = 60.0
 _END_WITHIN_S = GRACE_S + 5.0
+# Nobody waits for a job in front of a camera: beside the server, on the same cores, a worker gets what is left over.
+# From a server that never rests it still gets a tenth, so that it can say that it is alive.
+_NICENESS = 10
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +90,7 @@ class WorkerProcesses:
                 return 0
             child = Popen(self._command(worker_id), stdin=PIPE, start_new_session=True)
             self._children[worker_id] = child
+        _step_back(child.pid)
         return child.wait()
 
     def _command(self, worker_id: str) -> list[str]:
@@ -98,6 +104,17 @@ class WorkerProcesses:
             janitor.bury(self._database, worker_id)
         except Exception:  # the database is away; other workers will notice the silence
             log.exception("jobs.burial_failed", worker=worker_id)
+
+
+def _step_back(pid: int) -> None:
+    """Lower a child's priority, where the system knows of such a thing, before it has started any thread.
+
+    Some Linux systems share the cores out among sessions first: there a session of its own has its own priority.
+    """
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")
 
 
 def _ask_to_end(child: Popen[bytes]) -> None:

@@ -10,6 +10,6 @@ router = APIRouter(tags=["Operations"])
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(request: Request) -> Response:
-    """Numbers for Prometheus: requests, this replica's gallery and its latest audit, jobs, memory."""
+    """Numbers for Prometheus: requests, inference, this replica's gallery and its latest audit, jobs, memory."""
     registry: CollectorRegistry = request.app.state.metrics
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -35,6 +35,7 @@ class StateCollector(Collector):
         info.add_metric([__version__], 1.0)
         yield info
         if self._state.is_prepared:
+            yield from self._state.inference.collect()
             yield from _gallery(self._state.gallery, self._state.gallery_upkeep.caretaker)
             yield from _database(self._state.database)
 
@@ -49,6 +50,14 @@ def _gallery(replica: GalleryReplica, caretaker: Caretaker) -> Iterator[Metric]:
         yield _gauge("gallery_audit_differences", "What the latest audit found; 0 is clean.", audit.n_differences)
         yield _gauge("gallery_audit_revision", "Revision of the latest audit.", audit.revision)
         yield _gauge("gallery_audit_age_seconds", "Since the latest audit.", caretaker.audit_age_s)
+    for part, state in (("templates", replica.indexes.templates), ("people", replica.indexes.people)):
+        yield _gauge(
+            f"gallery_{part}_coded", "1 where codes propose what is compared, 0 where all is.", state.kind == "coded"
+        )
+        if state.recall is not None:
+            yield _gauge(
+                f"gallery_{part}_recall", "Against exact search, when codes were last built.", state.recall.least
+            )
 
 
 def _database(database: Database) -> Iterator[Metric]:

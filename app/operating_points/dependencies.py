@@ -11,22 +11,22 @@ from app.operating_points.current import PointInForce
 from app.operating_points.recalibrator import Recalibrator
 
 
-def _in_force(request: Request) -> PointInForce:
+async def _in_force(request: Request) -> PointInForce:
     in_force: PointInForce = request.app.state.point_in_force
     return in_force
 
 
-def _calibrator(request: Request) -> Calibrator:
+async def _calibrator(request: Request) -> Calibrator:
     calibrator: Calibrator = request.app.state.calibrator
     return calibrator
 
 
-def _caught_up(request: Request, gallery: GalleryDep) -> Calibrator:
+def _caught_up(calibrator: "CalibratorDep", gallery: GalleryDep) -> Calibrator:
     gallery.catch_up()
-    return _calibrator(request)
+    return calibrator
 
 
-def _recalibrator(request: Request) -> Recalibrator:
+async def _recalibrator(request: Request) -> Recalibrator:
     recalibrator: Recalibrator = request.app.state.recalibrator
     return recalibrator
 

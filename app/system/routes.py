@@ -24,11 +24,19 @@ class Model(BaseModel):
     limits: str
 
 
+class Engine(BaseModel):
+    """How the networks run: runtime, arithmetic and threads, and whether that was set, measured or assumed."""
+
+    plan: str
+    ground: str
+
+
 class System(BaseModel):
     """What is running, on what, and how large it has become."""
 
     version: str
     device: str
+    engine: Engine
     model: Model
     gallery: GalleryInfo
     database: str
@@ -44,6 +52,7 @@ def system(inference: InferenceDep, gallery: GalleryDep, database: DatabaseDep, 
     return System(
         version=__version__,
         device=info.device,
+        engine=Engine(plan=info.plan, ground=info.ground),
         model=Model(
             name=info.model,
             detector=info.detector,

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from app.db.engine import TooManyWritersError
 from app.errors import IMAGE_STATUS, TABLE, ProblemError
+from app.inference.port import InferenceBusyError, InferenceClosedError
 from app.logs import safe_traceback
 from ml.errors import GalleryError, ImageError, ModelError
 
@@ -54,6 +55,8 @@ CASES = [
     (OperationalError("INSERT", {}, Exception("database or disk is full")), 507, "storage_full"),
     (OSError(ENOSPC, "No space left on device"), 507, "storage_full"),
     (TooManyWritersError(), 429, "overloaded"),
+    (InferenceBusyError(2), 429, "overloaded"),
+    (InferenceClosedError(), 503, "not_ready"),
     (PoolTimeoutError("no connection"), 503, "database_unavailable"),
     (DataError("SELECT", {}, Exception("NUL")), 422, "fields_invalid"),
     (ClientDisconnect(), 400, "client_disconnected"),

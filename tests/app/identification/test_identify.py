@@ -43,7 +43,7 @@ def test_a_stranger_is_unknown_and_an_enrolled_person_is_named(
     assert named["model"] == "dlib-resnet/1"
     assert named["gallery"] == {"n_people": 1, "n_templates": 2, "revision": 1}
     assert named["image"] == {"width": 512, "height": 600}
-    assert set(named["timing_ms"]) == {"decode", "detect", "embed", "search", "total"}
+    assert set(named["timing_ms"]) == {"decode", "queue", "detect", "embed", "search", "total"}
 
 
 def test_two_people_in_one_picture_are_told_apart(client: TestClient, operator: Headers) -> None:

@@ -1,9 +1,10 @@
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from app.jobs.processes import pause_after
+from app.jobs.processes import _step_back, pause_after
 
 ROOT = Path(__file__).parents[3]
 
@@ -15,6 +16,20 @@ def test_a_worker_that_dies_again_and_again_is_started_ever_later() -> None:
         pauses.append(pause_s)
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
     assert pause_after(3600.0, pause_s) == 0.5
+
+
+def test_a_worker_beside_the_server_leaves_it_the_cores() -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
+        _step_back(child.pid)
+        niceness = os.getpriority(os.PRIO_PROCESS, child.pid)
+        child.kill()
+    assert niceness == 10
+
+
+def test_stepping_back_for_a_worker_that_is_gone_is_no_failure() -> None:
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+    _step_back(child.pid)
 
 
 def test_only_one_file_imports_dbos() -> None:

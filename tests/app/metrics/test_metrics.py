@@ -3,6 +3,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.db.engine import Database
+from tests.app import photos
 from tests.app.factories import make_person, make_template
 
 Headers = dict[str, str]
@@ -45,6 +46,19 @@ def test_requests_are_counted_by_route_and_never_by_what_was_asked_for(client: T
     labels = 'method="GET",route="/v1/people/{person_id}",status="404"'
     assert f"rollcall_http_request_seconds_count{{{labels}}} 2.0" in text
     assert "secret" not in text
+
+
+def test_where_the_time_of_an_identification_goes_is_counted(client: TestClient, camera: Headers) -> None:
+    answer = client.post("/v1/identify", files={"image": photos.grace()}, headers=camera)
+    assert answer.status_code == 200
+    text = client.get("/metrics").text
+    for stage in ("decode", "queue", "detect", "embed", "search", "total"):
+        assert f'rollcall_identify_stage_seconds_count{{stage="{stage}"}} 1.0' in text
+    assert 'rollcall_inference_waiting{lane="interactive"} 0.0' in text
+    assert 'device="cpu"' in text and 'rollcall_inference_batch_images_count{lane="interactive"}' in text
+    timing = answer.json()["timing_ms"]
+    stages = sum(timing[stage] for stage in ("decode", "queue", "detect", "embed", "search"))
+    assert stages <= timing["total"] + 0.05  # each is rounded
 
 
 def test_a_database_that_is_away_is_a_number_and_not_a_failure(client: TestClient, database: Database) -> None:
