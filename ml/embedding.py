@@ -12,6 +12,8 @@ from ml.types import Chip, FloatArray
 
 # A network that has learnt anything gives lengths near 1; below this, dividing would only blow up rounding errors.
 _MIN_NORM = 1e-6
+PLAIN_SUFFIX = "-plain"
+"""What a model word ends with where chips are not embedded mirrored, too."""
 
 
 def unit(x: FloatArray) -> FloatArray:
@@ -62,7 +64,7 @@ class Embedder:
     @property
     def model(self) -> str:
         """What made an embedding, as stored with it: embeddings of another word are never compared."""
-        return self._backbone.card.model + ("" if self._mirrored else "-plain")
+        return self._backbone.card.model + ("" if self._mirrored else PLAIN_SUFFIX)
 
     @property
     def device(self) -> str:

@@ -11,10 +11,9 @@ from app.settings import Settings
 from ml.backbones import ONNX_PREFIX
 from ml.backbones.card import ModelCard
 from ml.backbones.cards import find_card
+from ml.embedding import PLAIN_SUFFIX
 from ml.errors import ModelError
 
-# What `ml.embedding.Embedder.model` ends with where chips are not embedded mirrored, too.
-_PLAIN_SUFFIX = "-plain"
 _CARD = TypeAdapter(ModelCard)
 
 
@@ -61,7 +60,7 @@ class EngineFacts(BaseModel):
             ModelError: the worker runs something else than the settings ask for: its answers are not to be used.
         """
         card = self._expected_card(settings)
-        wanted = card.model + ("" if settings.mirrored_embedding else _PLAIN_SUFFIX)
+        wanted = card.model + ("" if settings.mirrored_embedding else PLAIN_SUFFIX)
         for what, found, expected, setting in (
             ("speaks version", self.wire_version, wire.VERSION, "release"),
             ("has the network", self.model, wanted, "ROLLCALL_BACKBONE and ROLLCALL_MIRRORED_EMBEDDING"),

@@ -11,6 +11,7 @@ import structlog
 
 from app.db.tables import Job
 from app.errors import DATABASE_AWAY, ProblemError
+from app.inference.admission import InferenceBusyError
 from app.jobs import queries, service
 from app.jobs.context import Equipment, JobCancelled, JobContext, JobInterrupted, JobLost, JobUnequipped
 from app.jobs.handlers import Kinds
@@ -128,6 +129,9 @@ class JobRunner:
             if error.status_code != SERVICE_UNAVAILABLE:
                 return self._failed(job, error)
             log.warning("jobs.put_back", job_id=job.id, kind=job.kind, code=error.code)
+            return Outcome(JobStatus.QUEUED, counts=False)
+        except InferenceBusyError:
+            log.warning("jobs.put_back", job_id=job.id, kind=job.kind, code="overloaded")
             return Outcome(JobStatus.QUEUED, counts=False)
         except DATABASE_AWAY:
             log.warning("jobs.database_away", job_id=job.id, kind=job.kind)

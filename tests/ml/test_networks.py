@@ -15,7 +15,7 @@ from ml.backbones import load_backbone
 from ml.detection import load_detector
 from ml.errors import ModelError
 from ml.mtcnn_networks import Finisher, Proposer, Refiner
-from ml.networks import make_ready, split_batch
+from ml.networks import filled_up, make_ready
 from ml.plan import EnginePlan
 from tests.ml.faces import iou, package_photos, three_sizes_of_one_face
 
@@ -61,7 +61,7 @@ def test_the_other_folded_networks_say_what_facenet_pytorchs_say(
 
 
 def test_openvino_makes_the_embeddings_that_torch_makes_in_batches_of_any_size() -> None:
-    chips = np.random.default_rng(0).integers(0, 256, (7, 150, 150, 3), dtype=np.uint8)
+    chips = np.random.default_rng(0).integers(0, 256, (9, 150, 150, 3), dtype=np.uint8)
     expected = load_backbone("dlib-resnet", plan=TORCH).embed_batch(chips)
     backbone = load_backbone("dlib-resnet", plan=OPENVINO)
     assert np.abs(backbone.embed_batch(chips) - expected).max() < 1e-5
@@ -79,12 +79,13 @@ def test_openvino_finds_the_faces_that_torch_finds() -> None:
             assert np.abs(face.landmarks - other.landmarks).max() < 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 7, 23, 64, 65, 511])
-def test_a_batch_is_cut_into_few_known_sizes_and_whole(n: int) -> None:
-    parts = list(split_batch(n))
-    assert [first for first, _ in parts] == list(np.cumsum([0, *(size for _, size in parts)])[:-1])
-    assert sum(size for _, size in parts) == n
-    assert len(parts) <= n // 64 + 4
+@pytest.mark.parametrize("n", range(1, 65))
+def test_a_batch_is_filled_up_by_a_quarter_at_most(n: int) -> None:
+    rows = torch.arange(3.0 * n).view(n, 3)
+    filled = filled_up(rows)
+    assert torch.equal(filled[:n], rows)
+    assert not filled[n:].any()
+    assert len(filled) <= 1.25 * n
 
 
 def test_openvino_on_a_gpu_is_refused_and_not_run_elsewhere() -> None:
