@@ -20,6 +20,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from app.settings import AUTO
 from benchmarks.load import Plan, Summary, ask, write_photos
 from benchmarks.serving import ready
 from benchmarks.video import film, make
@@ -88,7 +89,10 @@ def measure(folder: Path, clip: Path, seconds: float) -> Measured:
     pictures = folder / "photos"
     pictures.mkdir()
     write_photos(pictures)
-    with running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning") as server, server.client() as client:
+    with (
+        running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning", ROLLCALL_ENGINE=AUTO) as server,
+        server.client() as client,
+    ):
         key = ready(server)
         client.headers["X-API-Key"] = key
         plan = partial(Plan, server.port, key, str(pictures))

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.inference.loading import load_inference
-from app.settings import Settings
+from app.settings import AUTO, Settings
 from benchmarks.load import Answer, Plan, Summary, ask, write_photos
 from ml.image import decode_image
 from tests.app import photos
@@ -75,7 +75,7 @@ def measure(folder: Path, seconds: float) -> Measured:
     pictures = folder / "photos"
     pictures.mkdir()
     write_photos(pictures)
-    with running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning") as server:
+    with running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning", ROLLCALL_ENGINE=AUTO) as server:
         plan = partial(Plan, server.port, ready(server), str(pictures))
         ask(plan(WARM_UP_S, callers=1))
         answers = {callers: ask(plan(seconds, callers=callers)) for callers in CALLERS}
@@ -86,7 +86,7 @@ def measure(folder: Path, seconds: float) -> Measured:
     steady = [each for each in flood if each.due_s >= begin_s]
     return Measured(
         callers=summaries,
-        overhead=overhead(answers[1], pictures),
+        overhead=overhead(answers[1], pictures, folder / "data"),
         asked_per_second=per_second,
         overload=Summary.of(steady, seconds),
         overload_with_onset=Summary.of(flood, seconds + ONSET_S),
@@ -101,19 +101,19 @@ def ready(server: Server) -> str:
     return key
 
 
-def overhead(answers: Sequence[Answer], pictures: Path) -> Overhead:
+def overhead(answers: Sequence[Answer], pictures: Path, data_dir: Path) -> Overhead:
     timed = [(1000 * each.seconds, each.timing) for each in answers if each.timing is not None]
     stages = {stage: median(timing[stage] for _, timing in timed) for stage in timed[0][1]}
     around = median(latency - timing["detect"] - timing["embed"] for latency, timing in timed)
-    bare = bare_networks_ms(pictures, len(timed))
+    bare = bare_networks_ms(pictures, len(timed), data_dir)
     return Overhead(median(latency for latency, _ in timed), stages, around, bare)
 
 
-def bare_networks_ms(pictures: Path, n: int) -> float:
-    """The same photos, one after the other, in this process, which does nothing else."""
+def bare_networks_ms(pictures: Path, n: int, data_dir: Path) -> float:
+    """The same photos, one after the other, run as the service found best, in this process, which does nothing else."""
     files = sorted(pictures.glob("*.jpg"))
     images = [decode_image(path.read_bytes()) for path in files]
-    inference = load_inference(Settings(data_dir=pictures.parent / "bare"))
+    inference = load_inference(Settings(data_dir=data_dir))
     took_ms = []
     for number in range(min(n, 2 * len(images))):
         started = perf_counter()

@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from app.settings import AUTO
 from benchmarks.load import Asking, Plan, Summary, ask, write_photos
 from benchmarks.serving import ready
 from tests.server import running_server
@@ -105,7 +106,7 @@ def measure(folder: Path, seconds: float) -> Measured:
     pictures = folder / "photos"
     pictures.mkdir()
     write_photos(pictures, SIZES_WH)
-    with running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning") as server:
+    with running_server(folder / "data", ROLLCALL_LOG_LEVEL="warning", ROLLCALL_ENGINE=AUTO) as server:
         plan = partial(Plan, server.port, ready(server), str(pictures))
         capacity = Summary.of(ask(plan(CAPACITY_S, callers=CALLERS)), CAPACITY_S).per_second
         asking, watch = Asking(plan(seconds, per_second=LOAD * capacity)), Watch(server.pid, server.url)

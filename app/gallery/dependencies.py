@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Header
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.auth.dependencies import PrincipalDep
@@ -14,7 +15,7 @@ async def _replica(request: Request) -> GalleryReplica:
     return replica
 
 
-def _gallery(
+async def _gallery(
     request: Request,
     _caller: PrincipalDep,  # nobody without a key keeps a thread waiting
     x_min_gallery_revision: Annotated[
@@ -24,7 +25,7 @@ def _gallery(
 ) -> GalleryReplica:
     gallery: GalleryReplica = request.app.state.gallery
     if x_min_gallery_revision is not None:
-        gallery.wait_for(x_min_gallery_revision)
+        await run_in_threadpool(gallery.wait_for, x_min_gallery_revision)
     return gallery
 
 
