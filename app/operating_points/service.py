@@ -49,6 +49,8 @@ def set_auto(
     state.mode, state.target_fpir = "auto", target_fpir or state.target_fpir
     row = _put_in_force(session, state, calibrated, _auto_point(calibrated, state), by, reason)
     _audit(session, by, "threshold.set", row)
+    if calibrated.found is None:  # the background may have finished since the card spoke, and this have replaced that
+        request_recalibration(session, SYSTEM)
     return row
 
 
