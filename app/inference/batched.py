@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from threading import Condition, Thread
 from time import monotonic
 
@@ -97,7 +98,7 @@ class BatchedInference:
     def collect(self) -> Iterable[Metric]:
         with self._changed:
             waiting = {lane: self._lanes.size(lane).n_images for lane in Lane}
-        return self._metrics.collect(self.info, waiting)
+        return chain(self._metrics.collect(self.info, waiting), self._runner.collect())
 
     def close(self) -> None:
         with self._changed:

@@ -1,9 +1,10 @@
 """The networks in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 import numpy as np
+from prometheus_client import Metric
 
 from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
 from app.inference.tuning import Ground, chosen_plan
@@ -46,6 +47,9 @@ class LocalRunner:
         return [
             Analysis([next(samples) for _ in ask.images], 0.0, detected - started, ended - detected) for ask in asks
         ]
+
+    def collect(self) -> Iterable[Metric]:
+        return ()
 
     def close(self) -> None:
         pass

@@ -9,6 +9,9 @@
 | `rollcall_inference_refused_total` | | interactive asks that were told to come back |
 | `rollcall_inference_failed_total` | | asks that failed in the networks |
 | `rollcall_gpu_memory_bytes` | `kind` | `allocated` and `reserved` by this process; only where it uses a GPU |
+| `rollcall_inference_worker_up` | `worker` | of remote networks: 1 where the address gets batches |
+| `rollcall_inference_worker_batches` | `worker` | batches on their way there |
+| `rollcall_inference_worker_answers_total` | `worker`, `outcome` | batches that were `answered`, or `failed` |
 
 They belong to the networks and not to an application: whoever scrapes asks for them.
 """
@@ -18,9 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from prometheus_client import Counter, Histogram, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from app.inference.port import Analysis, EngineInfo, Lane
+from app.inference.workers import Circuit, Worker
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 # Seconds: from one small picture on a GPU to a burst that waits.
@@ -78,6 +82,21 @@ class InferenceMetrics:
         for counted in (self._images, self._seconds, self._refused, self._failed):
             yield from counted.collect()
         yield from _gpu_memory(info.device)
+
+
+def workers_metrics(workers: Sequence[Worker]) -> Iterator[Metric]:
+    """How the addresses are that batches are sent to."""
+    up = GaugeMetricFamily("rollcall_inference_worker_up", "Whether it gets batches.", labels=["worker"])
+    under_way = GaugeMetricFamily("rollcall_inference_worker_batches", "Batches on their way.", labels=["worker"])
+    answers = CounterMetricFamily(
+        "rollcall_inference_worker_answers", "Batches answered and failed.", labels=["worker", "outcome"]
+    )
+    for worker in workers:
+        up.add_metric([worker.url], float(worker.breaker.circuit is Circuit.CLOSED))
+        under_way.add_metric([worker.url], worker.n_under_way)
+        answers.add_metric([worker.url, "answered"], worker.n_answered)
+        answers.add_metric([worker.url, "failed"], worker.n_failed)
+    yield from (up, under_way, answers)
 
 
 def _gpu_memory(device: str) -> Iterator[Metric]:

@@ -107,6 +107,9 @@ class BatchRunner(Protocol):
     def run(self, asks: Sequence[Ask], lane: Lane) -> list[Analysis]:
         """Find, measure and embed the faces of all images of all asks together; one analysis per ask, `queue_s` 0."""
 
+    def collect(self) -> Iterable[Metric]:
+        """What it counts about itself, beside what `BatchedInference` does, for Prometheus."""
+
     def close(self) -> None:
         """Let go of connections and memory."""
 

@@ -13,12 +13,14 @@ from typing import Final
 
 import numpy as np
 import structlog
+from prometheus_client import Metric
 
 from app.inference import wire
 from app.inference.admission import InferenceBusyError
 from app.inference.away import MOST_LOST, InferenceAwayError, InferenceFailedError
 from app.inference.exchange import Trouble, TroubleKind, WorkerClient
 from app.inference.facts import EngineFacts
+from app.inference.metrics import workers_metrics
 from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
 from app.inference.wire import Answer, Batch
 from app.inference.workers import Worker, Workers
@@ -108,6 +110,9 @@ class RemoteRunner:
         samples = iter([found for answer in answers for found in answer.samples])
         detect_s, embed_s = sum(answer.detect_s for answer in answers), sum(answer.embed_s for answer in answers)
         return [Analysis(list(islice(samples, ask.n_images)), 0.0, detect_s, embed_s) for ask in asks]
+
+    def collect(self) -> Iterator[Metric]:
+        return workers_metrics(self.workers.snapshot())
 
     def close(self) -> None:
         self._closing.set()

@@ -1,11 +1,12 @@
 """A runner in place of networks, whose batches run when a test says so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Queue
 from threading import Event, Lock
 
 import numpy as np
+from prometheus_client import Metric
 
 from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
 from ml.backbones.card import ModelCard
@@ -86,6 +87,9 @@ class FakeRunner:
         finally:
             with self._lock:
                 self._n_running -= 1
+
+    def collect(self) -> Iterable[Metric]:
+        return ()
 
     def close(self) -> None:
         self.is_closed = True

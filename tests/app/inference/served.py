@@ -1,6 +1,6 @@
 """Inference workers on real ports, in threads of this process; they can end, come back, and misbehave."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from time import monotonic, sleep
@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
 from starlette.types import Receive, Scope, Send
 
 from app.inference.port import Analysis, Ask, BatchRunner, EngineInfo, Inference, Lane
@@ -47,6 +47,9 @@ class SharedRunner:
 
     def run(self, asks: Sequence[Ask], lane: Lane) -> list[Analysis]:
         return [self._inference.analyze(ask.images, ask.max_faces, lane) for ask in asks]
+
+    def collect(self) -> Iterable[Metric]:
+        return ()
 
     def close(self) -> None:
         pass

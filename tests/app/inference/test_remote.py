@@ -301,3 +301,20 @@ def test_the_queue_before_the_workers_refuses_what_all_of_them_refuse(pair: list
         with pytest.raises(InferenceBusyError):
             inference.analyze(make_ask().images)
         inference.close()
+
+
+def test_prometheus_hears_which_worker_answers_and_which_is_gone() -> None:
+    with served(QuickRunner()) as [good], served(QuickRunner()) as [gone], connected(good, gone) as remote:
+        gone.stop()
+        for number in range(8):
+            ask(remote, number)
+        figures = {
+            (sample.name, sample.labels["worker"], sample.labels.get("outcome")): sample.value
+            for metric in remote.collect()
+            for sample in metric.samples
+        }
+    assert figures["rollcall_inference_worker_up", good.url, None] == 1
+    assert figures["rollcall_inference_worker_answers_total", good.url, "answered"] >= 4
+    assert figures["rollcall_inference_worker_answers_total", gone.url, "answered"] == 0
+    assert figures["rollcall_inference_worker_answers_total", gone.url, "failed"] >= 1
+    assert figures["rollcall_inference_worker_batches", good.url, None] == 0
