@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         10.0, gt=0, description="Longest wait, in seconds, for one such machine; then another one is asked."
     )
     inference_at_once: int = Field(
-        4, ge=1, le=256, description="Batches sent at once to each of these addresses; one may stand for many machines."
+        4, ge=2, le=256, description="Batches sent at once to each of these addresses; one may stand for many machines."
     )
     models_dir: Path | None = Field(None, description="Folder of model files; unset: `<data_dir>/models`.")
     min_face_px: int = Field(40, ge=12, description="Smallest face, in pixels of its shorter side, that is searched.")

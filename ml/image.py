@@ -50,7 +50,10 @@ class Decoded:
     full_wh: tuple[int, int]
 
     def in_full(self, sample: Sample) -> Sample:
-        """A sample found in `image`, with all its pixels counted in the picture that was sent."""
+        """A sample found in `image`, with all its pixels counted in the picture that was sent.
+
+        What was measured on the chip, and the quality's score, stay those of what was looked at.
+        """
         height, width = self.image.shape[:2]
         if (width, height) == self.full_wh:
             return sample

@@ -6,7 +6,7 @@ crop of each proposal and throws most away; O-Net looks at a 48 px crop of the r
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -313,6 +313,7 @@ def place_landmarks(boxes: Tensor, points: Tensor) -> Tensor:
 
 def load_networks(device: torch.device, plan: EnginePlan) -> MtcnnNetworks:
     """Make the three networks ready on a device."""
+    plan = replace(plan, precision="float32")  # fewer bits move the boxes
     canvas, edges = torch.zeros(1, 32, 32, 3), torch.zeros(1, 1, 30, 30)
     crop, larger = torch.zeros(2, _RNET_PX, _RNET_PX, 3), torch.zeros(2, _ONET_PX, _ONET_PX, 3)
     return MtcnnNetworks(

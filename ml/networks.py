@@ -125,5 +125,7 @@ def _compiled(network: nn.Module, examples: Sequence[Tensor], shapes: Shapes, pl
         "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[plan.precision],
         "INFERENCE_NUM_THREADS": plan.n_threads,
         "PERFORMANCE_HINT": "LATENCY",
+        # Code kept for sizes seen before: its own 5000 come to a gigabyte where every picture has another size.
+        "CPU_RUNTIME_CACHE_CAPACITY": 1000,
     }
     return openvino.Core().compile_model(model, "CPU", settings)

@@ -1,5 +1,6 @@
 """How networks shall be run: a small value that can be chosen, stored and shown. Nothing heavy is imported here."""
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final, Literal
 from ml.errors import ModelError
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
+_CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16", "bf16"}
 
 Runtime = Literal["torch", "openvino"]
@@ -35,8 +37,13 @@ class EnginePlan:
 
 
 def n_usable_cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use: those it may run on, but no more than its container is given time for."""
+    n_seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota_us, period_us = _CPU_QUOTA.read_text().split()
+        return max(1, min(n_seen, math.ceil(int(quota_us) / int(period_us))))
+    except (OSError, ValueError):  # no such file, or no limit, which is the word "max"
+        return n_seen
 
 
 PLAIN: Final = EnginePlan("torch", "float32", n_usable_cpus())

@@ -75,9 +75,9 @@ def choose(timings: Sequence[Timing]) -> Timing:
     Raises:
         ValueError: no timings.
     """
-    full = [timing for timing in timings if timing.plan.precision == "float32"]
-    best = min(full or timings, key=_cost)
     good = [timing for timing in timings if timing.agreement >= _LEAST_AGREEMENT]
+    full = [timing for timing in good if timing.plan.precision == "float32"]
+    best = min(full or timings, key=_cost)
     return min([best, *(each for each in good if _cost(each) < _WORTH_FEWER_BITS * _cost(best))], key=_cost)
 
 

@@ -1,5 +1,6 @@
 """`rollcall tune-engine`."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -49,12 +50,21 @@ def tune_engine() -> None:
 
 
 def tune_once(settings: Settings) -> None:
-    """Measure in a process of its own, unless that was done here before or the settings say how to run.
+    """Measure, unless that was done here before or the settings say how to run.
 
-    Its own process, because every way that is tried leaves memory behind, and one may be more than the machine bears.
+    One process of several that start together does; the others wait for it, because they would measure one another.
     """
     if settings.engine != AUTO or kept_plan(settings) is not None:
         return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "engine.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if kept_plan(settings) is None:
+            _measure_aside(settings)
+
+
+def _measure_aside(settings: Settings) -> None:
+    """In a process of its own: every way that is tried leaves memory behind, and one may be more than can be borne."""
     log.info("engine.measuring", why="first start on this machine", seconds="about 15")
     command = [sys.executable, "-P", "-m", "app.cli", "tune-engine"]
     environment = {**os.environ, "ROLLCALL_DEVICE": settings.device}  # which a command's option may have overruled
@@ -63,11 +73,12 @@ def tune_once(settings: Settings) -> None:
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, timeout=_LONGEST_S
         )
     except (
-        subprocess.CalledProcessError,
-        subprocess.TimeoutExpired,
-    ) as error:  # then it runs as is probably best, and the next start tries again
-        said = (error.stderr or b"").decode(errors="replace").strip()[-_SAID_CHARS:]
-        log.warning("engine.not_measured", reason=said or type(error).__name__)
+        subprocess.SubprocessError,
+        OSError,
+    ) as error:  # it runs as is probably best, and the next start tries again
+        said = getattr(error, "stderr", None) or b""
+        reason = said.decode(errors="replace").strip()[-_SAID_CHARS:]
+        log.warning("engine.not_measured", reason=reason or type(error).__name__)
 
 
 def _measured(settings: Settings) -> "list[Timing]":

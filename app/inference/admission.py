@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from math import ceil, exp
 from typing import Final
 
-# What is waited at most, whatever there is room for: callers give up after half a minute or so.
-LONGEST_WAIT_S: Final = 15.0
+# What is waited at most, whatever there is room for: less than ROLLCALL_INFERENCE_TIMEOUT_S, after which a replica
+# takes these networks for dead.
+LONGEST_WAIT_S: Final = 8.0
 # Decoded pixels that wait at most, 3 bytes each: 64 pictures of 1080p fit.
 MOST_PIXELS: Final = 150_000_000
 # With more than can be done, whoever would wait longer than this share of what their own work takes is refused, unless

@@ -50,6 +50,9 @@ class BatchedInference:
         self._changed = Condition()  # guards everything below
         self._lanes = Lanes(runner.limits)
         self._admission = Admission(most_waiting, runner.limits.max_images, runner.n_at_once)
+        # One is always left to whoever stands at a door: other machines may keep a bulk batch waiting for a minute.
+        self._most_bulk = max(1, runner.n_at_once - 1)
+        self._n_bulk = 0
         self._n_reserved = 0
         self._n_batches = 0
         self._n_refused, self._told_s = 0, -_TELL_EVERY_S
@@ -173,30 +176,36 @@ class BatchedInference:
         with self._changed:
             while not self._is_closed:
                 now_s = monotonic()
-                lane = self._lanes.next_lane(now_s)
+                lane = self._lanes.next_lane(now_s, may_be_bulk=self._n_bulk < self._most_bulk)
                 pause_s = None if lane is None else self._lanes.linger_s(lane, now_s)
                 if lane is None or pause_s:
                     self._changed.wait(pause_s)
-                elif batch := self._lanes.take(lane):
+                elif batch := self._lanes.take(lane, now_s):
                     self._changed.notify_all()  # there is room again
                     return self._begin(lane, batch, now_s)
             return None
 
     def _begin(self, lane: Lane, batch: list[Waiting], now_s: float) -> "_Turn":
         self._n_batches += 1
+        self._n_bulk += lane is Lane.BULK
         turn = _Turn(self._n_batches, lane, batch, now_s)
         self._admission.began(turn.number, turn.size, is_interactive=lane is Lane.INTERACTIVE, now_s=now_s)
         return turn
 
     def _run(self, turn: "_Turn") -> None:
-        outcomes = self._outcomes([waiting.ask for waiting in turn.batch], turn.lane)
+        outcomes = [
+            replace(outcome, queue_s=turn.began_s - waiting.since_s) if isinstance(outcome, Analysis) else outcome
+            for waiting, outcome in zip(turn.batch, self._outcomes([w.ask for w in turn.batch], turn.lane), strict=True)
+        ]
         now_s = monotonic()
         analyses = [outcome for outcome in outcomes if isinstance(outcome, Analysis)]
         took_s = now_s - turn.began_s if len(analyses) == len(outcomes) else None
         with self._changed:
             self._admission.ended(turn.number, turn.size, took_s, now_s)
+            self._n_bulk -= turn.lane is Lane.BULK
+            self._changed.notify_all()
         for waiting, outcome in zip(turn.batch, outcomes, strict=True):
-            self._settle(waiting, outcome, turn.began_s - waiting.since_s)
+            self._settle(waiting, outcome)
         self._metrics.ran(turn.lane, turn.size.n_images, analyses)
 
     def _outcomes(self, asks: Sequence[Ask], lane: Lane) -> "list[Analysis | BaseException]":
@@ -211,12 +220,12 @@ class BatchedInference:
             return [self._outcomes([ask], lane)[0] for ask in asks]
         return list(analyses)
 
-    def _settle(self, waiting: Waiting, outcome: Analysis | BaseException, queue_s: float) -> None:
+    def _settle(self, waiting: Waiting, outcome: Analysis | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._metrics.failed()
             waiting.future.set_exception(outcome)
         else:
-            waiting.future.set_result(replace(outcome, queue_s=queue_s))
+            waiting.future.set_result(outcome)
 
 
 def _concerns_everybody(error: BaseException) -> bool:

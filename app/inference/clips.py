@@ -1,6 +1,7 @@
 """A video file -> the tracks of everybody in it: frames are decoded, shrunk, looked at in small batches, and let go."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,12 +9,12 @@ from typing import Final
 import cv2
 import numpy as np
 
-from app.inference.port import Ask, Inference, Lane
+from app.inference.port import Analysis, Ask, Inference, Lane
 from app.settings import Settings
 from ml.enrolling import Photo
 from ml.quality import ENROLL_LIMITS, SEARCH_LIMITS, QualityLimits
 from ml.tracking import TrackedClip, Tracker
-from ml.types import RgbImage
+from ml.types import RgbImage, Sample
 from ml.video import VideoFrame, VideoInfo, VideoLimits, probe_video, read_frames
 
 # A head that turns slowly shows every pose in so many frames a second; more of them only repeat it.
@@ -87,14 +88,24 @@ class ClipReader:
         frames = read_frames(path, self.limits, frames_per_second=rate)
         for batch in _batches(_thinned(frames, 1 / rate)):
             images = [_scaled(frame.image, scale) for frame in batch]
-            asked = [self.inference.submit(Ask([image], _MOST_FACES), Lane.BULK) for image in images]
-            for frame, image, answer in zip(batch, images, asked, strict=True):
-                [samples] = answer.result().samples
+            for frame, image, samples in zip(batch, images, self._looked_at(images), strict=True):
                 tracker.add(frame.index, frame.time_s, Photo(samples, (image.shape[1], image.shape[0])))
                 n_faces += len(samples)
             n_frames += len(batch)
             on_progress(_share(batch[-1].time_s, n_frames, info))
         return SeenClip(info, scale, tracker.finish(), n_frames, n_faces)
+
+    def _looked_at(self, images: Sequence[RgbImage]) -> Iterator[list[Sample]]:
+        """The samples of each image; where one fails, nobody looks at those behind it."""
+        asked: list[Future[Analysis]] = []
+        try:
+            for image in images:
+                asked.append(self.inference.submit(Ask([image], _MOST_FACES), Lane.BULK))
+            for answer in asked:
+                yield answer.result().samples[0]
+        finally:
+            for answer in asked:
+                answer.cancel()
 
 
 def _rate(info: VideoInfo, enough_frames: int) -> float:

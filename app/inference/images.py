@@ -21,7 +21,10 @@ class ImageReader:
         self._threads = ThreadPoolExecutor(_AT_ONCE, "decode")
 
     def submit(self, data: bytes) -> Future[Decoded]:
-        """Decode one upright RGB image; ImageError when the bytes are not one that we accept."""
+        """Decode one upright RGB image; ImageError when the bytes are not one that we accept.
+
+        A JPEG with a side of 8192 px or more comes reduced: its faces, and the smallest one, are looked for in that.
+        """
         return self._threads.submit(
             decode_reduced,
             data,

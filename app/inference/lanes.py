@@ -3,6 +3,7 @@
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from app.inference.admission import NOTHING, Size
@@ -34,6 +35,7 @@ class Lanes:
         self._limits = limits
         self._lines: dict[Lane, deque[Waiting]] = {lane: deque() for lane in Lane}
         self._sizes = dict.fromkeys(Lane, NOTHING)
+        self._bulk_ran_s = -inf
 
     def size(self, lane: Lane) -> Size:
         """How much waits in a lane."""
@@ -60,10 +62,10 @@ class Lanes:
             self._sizes[lane] = NOTHING
         return everybody
 
-    def next_lane(self, now_s: float) -> Lane | None:
-        """Whose turn it is; None when nothing waits."""
-        bulk = self._lines[Lane.BULK]
-        if bulk and now_s - bulk[0].since_s >= BULK_PATIENCE_S:
+    def next_lane(self, now_s: float, *, may_be_bulk: bool = True) -> Lane | None:
+        """Whose turn it is; None when nothing waits that may run."""
+        bulk = self._lines[Lane.BULK] if may_be_bulk else None
+        if bulk and now_s - max(bulk[0].since_s, self._bulk_ran_s) >= BULK_PATIENCE_S:
             return Lane.BULK
         if self._lines[Lane.INTERACTIVE]:
             return Lane.INTERACTIVE
@@ -75,9 +77,11 @@ class Lanes:
             return 0.0
         return max(0.0, self._lines[lane][0].since_s + self._limits.linger_s - now_s)
 
-    def take(self, lane: Lane) -> list[Waiting]:
+    def take(self, lane: Lane, now_s: float) -> list[Waiting]:
         """The next batch of a lane, without those who have been cancelled; may be empty for that reason."""
         batch = self._batch(lane)
+        if lane is Lane.BULK:
+            self._bulk_ran_s = now_s
         for waiting in batch:
             self._lines[lane].popleft()
             self._sizes[lane] -= waiting.size

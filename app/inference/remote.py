@@ -23,7 +23,7 @@ from app.inference.facts import EngineFacts
 from app.inference.metrics import workers_metrics
 from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
 from app.inference.wire import Answer, Batch
-from app.inference.workers import Worker, Workers
+from app.inference.workers import LONGEST_BUSY_S, Worker, Workers
 from app.periodic import Periodic
 from app.settings import Settings
 from ml.backbones.card import ModelCard
@@ -185,7 +185,11 @@ class RemoteRunner:
 
     def _note(self, worker: Worker, trouble: Trouble, lane: Lane) -> None:
         if trouble.kind is TroubleKind.BUSY:
-            self.workers.was_busy(worker, trouble.retry_after_s)
+            # Its bulk lane may be full while there is time for a camera: then this batch waits, and not the worker.
+            is_bulk = lane is Lane.BULK
+            self.workers.was_busy(worker, 0.0 if is_bulk else trouble.retry_after_s)
+            if is_bulk:
+                self._closing.wait(min(trouble.retry_after_s, LONGEST_BUSY_S))
             return
         log.warning("inference.worker_failed", url=worker.url, trouble=trouble.kind.value, reason=str(trouble))
         # Whoever it would keep waiting next should not find out for themselves. A job's batch is another matter: it may

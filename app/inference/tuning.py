@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,7 +14,6 @@ from app.settings import AUTO, Settings
 from ml.errors import ModelError
 from ml.plan import EnginePlan, cpu_name, default_plan, n_usable_cpus, parse_plan
 
-_FILE: Final = "engine.json"
 _PACKAGES: Final = ("torch", "openvino", "onnxruntime")
 
 Ground = Literal["set", "measured", "assumed"]
@@ -75,7 +75,9 @@ def keep_plan(settings: Settings, plan: EnginePlan, tried: Sequence[Measured]) -
 
 
 def _path(settings: Settings) -> Path:
-    return settings.data_dir / _FILE
+    """Of its own for each machine and choice of networks: several may share the folder."""
+    said = json.dumps(_circumstances(settings), sort_keys=True).encode()
+    return settings.data_dir / f"engine-{blake2b(said, digest_size=4).hexdigest()}.json"
 
 
 def _circumstances(settings: Settings) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """`rollcall tune-engine`, and the first start that runs it by itself."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -15,7 +17,8 @@ from tests.server import run_rollcall
 def test_ways_to_run_the_networks_are_tried_and_the_best_is_kept(tmp_path: Path) -> None:
     ended = run_rollcall(tmp_path, "tune-engine", ROLLCALL_ENGINE="auto")
     assert ended.status == 0, ended.err
-    kept = json.loads((tmp_path / "engine.json").read_text())
+    [path] = tmp_path.glob("engine-*.json")
+    kept = json.loads(path.read_text())
     tried = [each["plan"] for each in kept["tried"]]
     assert "torch/float32" in tried[0]
     assert kept["plan"] in tried
@@ -41,6 +44,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_first_start_measures_and_goes_on_when_that_fails(tmp_path: Path, calls: list[list[str]]) -> None:
     tune_engine.tune_once(Settings(data_dir=tmp_path))
     assert [command[-1] for command in calls] == ["tune-engine"]
+
+
+def test_of_processes_that_start_together_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, measured = Settings(data_dir=tmp_path), []
+
+    def measure(settings: Settings) -> None:
+        sleep(0.2)  # time enough for the others to come
+        measured.append(settings)
+        keep_plan(settings, EnginePlan("torch", "float32", 1), [])
+
+    monkeypatch.setattr(tune_engine, "_measure_aside", measure)
+    with ThreadPoolExecutor(4) as processes:
+        list(processes.map(tune_engine.tune_once, [settings] * 4))
+    assert len(measured) == 1
 
 
 def test_a_later_start_does_not_measure_again(tmp_path: Path, calls: list[list[str]]) -> None:

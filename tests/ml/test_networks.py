@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
@@ -77,6 +78,21 @@ def test_openvino_finds_the_faces_that_torch_finds() -> None:
         for face, other in zip(faces, others, strict=True):
             assert iou(face.box_xyxy, other.box_xyxy) > 0.999
             assert np.abs(face.landmarks - other.landmarks).max() < 0.05
+
+
+def test_detection_stays_in_float32_whatever_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: list[str] = []
+
+    class Core(openvino.Core):
+        def compile_model(self, model: object, device: str, settings: dict[str, object]) -> object:
+            hints.append(str(settings["INFERENCE_PRECISION_HINT"]))
+            return super().compile_model(model, device, settings)
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    plan = EnginePlan("openvino", "bfloat16", 1)
+    load_detector("mtcnn", plan=plan)
+    load_backbone("dlib-resnet", plan=plan)
+    assert hints == ["f32", "f32", "f32", "bf16"]
 
 
 @pytest.mark.parametrize("n", range(1, 65))

@@ -61,3 +61,16 @@ def test_a_gpu_is_run_by_torch_in_half_precision(device: str) -> None:
     chosen = default_plan(device)
     assert (chosen.runtime, chosen.precision) == ("torch", "float16")
     assert isinstance(chosen, EnginePlan)
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 8), ("250000 100000", 3), ("50000 100000", 1), ("9900000 100000", 8), ("", 8)],
+)
+def test_a_containers_share_of_the_processors_is_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(plan, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(plan.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert plan.n_usable_cpus() == expected

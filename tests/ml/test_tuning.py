@@ -32,6 +32,10 @@ def test_fewer_bits_that_change_embeddings_are_never_chosen() -> None:
     assert chosen(timing("torch/float32/2", 20, 20), timing("torch/bfloat16/2", 1, 1, 0.99)) == "torch/float32/2"
 
 
+def test_a_way_that_gives_other_embeddings_is_not_chosen_however_many_bits_it_has() -> None:
+    assert chosen(timing("torch/float32/2", 20, 20), timing("openvino/float32/2", 1, 1, 0.3)) == "torch/float32/2"
+
+
 def test_where_only_fewer_bits_were_tried_the_fastest_of_them_is_chosen() -> None:
     assert chosen(timing("torch/float16/2", 3, 2), timing("torch/bfloat16/2", 2, 1)) == "torch/bfloat16/2"
 

@@ -81,7 +81,7 @@ class Site:
     def _begin(self) -> None:
         if self.is_busy or self.lanes.next_lane(self.now_s) is None:
             return
-        batch = self.lanes.take(Lane.INTERACTIVE)
+        batch = self.lanes.take(Lane.INTERACTIVE, self.now_s)
         size = sum((waiting.size for waiting in batch), NOTHING)
         number = len(self.batch_sizes)
         self.batch_sizes.append(len(batch))

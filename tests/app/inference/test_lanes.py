@@ -19,43 +19,45 @@ def test_an_interactive_ask_goes_before_bulk_ones_that_came_first() -> None:
     job = wait_in(lanes, lane=Lane.BULK)
     camera = wait_in(lanes, since_s=0.5)
     assert lanes.next_lane(1.0) is Lane.INTERACTIVE
-    assert lanes.take(Lane.INTERACTIVE) == [camera]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [camera]
     assert lanes.next_lane(1.0) is Lane.BULK
-    assert lanes.take(Lane.BULK) == [job]
+    assert lanes.take(Lane.BULK, 0.0) == [job]
     assert lanes.next_lane(1.0) is None
 
 
 def test_a_job_that_has_waited_long_enough_goes_first_once() -> None:
     lanes = Lanes(BatchLimits(max_images=1, max_pixels=100))
-    for since_s in (0.0, 0.1):
-        wait_in(lanes, lane=Lane.BULK, since_s=since_s)
+    for _ in range(2):  # a clip's frames come together
+        wait_in(lanes, lane=Lane.BULK, since_s=0.0)
     wait_in(lanes)
     assert lanes.next_lane(BULK_PATIENCE_S - 0.01) is Lane.INTERACTIVE
     assert lanes.next_lane(BULK_PATIENCE_S) is Lane.BULK
-    lanes.take(Lane.BULK)
-    assert lanes.next_lane(BULK_PATIENCE_S) is Lane.INTERACTIVE
+    lanes.take(Lane.BULK, BULK_PATIENCE_S)
+    assert lanes.next_lane(2 * BULK_PATIENCE_S - 0.01) is Lane.INTERACTIVE
+    assert lanes.next_lane(2 * BULK_PATIENCE_S) is Lane.BULK
+    assert lanes.next_lane(2 * BULK_PATIENCE_S, may_be_bulk=False) is Lane.INTERACTIVE
 
 
 def test_a_batch_ends_where_the_next_one_no_longer_fits_and_nobody_is_overtaken() -> None:
     lanes = Lanes(LIMITS)
     small, large, last = (wait_in(lanes, ask=make_ask(height=side, width=10)) for side in (3, 8, 2))
-    assert lanes.take(Lane.INTERACTIVE) == [small]
-    assert lanes.take(Lane.INTERACTIVE) == [large, last]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [small]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [large, last]
 
 
 def test_images_are_counted_and_not_asks_and_one_ask_is_never_split() -> None:
     lanes = Lanes(LIMITS)
     pair, three, nine = (wait_in(lanes, ask=make_ask(n_images=n)) for n in (2, 3, 9))
-    assert lanes.take(Lane.INTERACTIVE) == [pair]
-    assert lanes.take(Lane.INTERACTIVE) == [three]
-    assert lanes.take(Lane.INTERACTIVE) == [nine]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [pair]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [three]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [nine]
 
 
 def test_who_cancelled_is_not_run() -> None:
     lanes = Lanes(LIMITS)
     gone, there = wait_in(lanes), wait_in(lanes)
     gone.future.cancel()
-    assert lanes.take(Lane.INTERACTIVE) == [there]
+    assert lanes.take(Lane.INTERACTIVE, 0.0) == [there]
     assert there.future.running()
 
 

@@ -69,7 +69,8 @@ def test_whether_it_is_well_is_told_to_everybody(worker: ServedWorker, path: str
 def test_it_counts_what_it_does(worker: ServedWorker) -> None:
     post(worker)
     said = get(worker, "/metrics").text
-    assert 'rollcall_inference_info{detector="mtcnn",device="cpu",model="dlib-resnet/1"} 1.0' in said
+    really = 'detector="mtcnn",device="cpu",ground="set",model="dlib-resnet/1",plan="torch/float32/1"'
+    assert f"rollcall_inference_info{{{really}}} 1.0" in said
     assert "rollcall_inference_batch_images_bucket" in said and 'route="/v1/analyze"' in said
 
 

@@ -26,7 +26,7 @@ def test_what_was_measured_is_kept_with_everything_that_was_tried(settings: Sett
     assert json.loads(path.read_text())["tried"] == [
         {"plan": "torch/float32/7", "one_ms": 20.5, "each_ms": 11.25, "agreement": 1.0}
     ]
-    assert [file.name for file in path.parent.iterdir()] == ["engine.json"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_where_nothing_was_measured_the_best_guess_is_used(settings: Settings) -> None:
@@ -49,6 +49,13 @@ def test_a_word_that_is_no_plan_is_refused_with_an_example(settings: Settings) -
 def test_what_was_measured_with_other_networks_does_not_count(settings: Settings, changed: dict[str, str]) -> None:
     keep_plan(settings, PLAN, [])
     assert kept_plan(settings.model_copy(update=changed)) is None
+
+
+def test_machines_that_share_a_folder_keep_what_each_measured(settings: Settings) -> None:
+    gpu, half = settings.model_copy(update={"device": "cuda"}), EnginePlan("torch", "float16", 2)
+    keep_plan(settings, PLAN, [])
+    keep_plan(gpu, half, [])
+    assert (kept_plan(settings), kept_plan(gpu)) == (PLAN, half)
 
 
 def test_what_was_measured_on_another_machine_does_not_count(
