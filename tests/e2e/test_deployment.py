@@ -225,7 +225,7 @@ def test_when_a_replica_is_killed_the_proxy_goes_on_answering(deployment: Deploy
         for number in range(6):
             found = identify(client, photos.grace(variant=number))
             assert found.status_code == 200, found.text
-            assert found.json()["faces"][0]["person"]["employee_code"] == "G1"
+            assert (found.json()["faces"][0]["person"] or {}).get("employee_code") == "G1", found.text
         assert enroll(client, "G1", photos.grace(variant=5)).status_code == 201
 
 
