@@ -19,6 +19,7 @@ settings.load_profile("rollcall")
 END_TO_END = Path(__file__).parent / "e2e"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share tests among processes by the file, so that what a module loads is loaded once.
 
