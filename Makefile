@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Test processes side by side, one per core and four at most unless a number is given. With 0 there is one process, which
-# runs the tests in their order: `make test WORKERS=0 ARGS="-x -k erase"`.
+# Test processes side by side, one per core and four at most unless a number is given; each takes whole files, because
+# what a file needs is started once. With 0 there is one process, which runs the tests in their order: `make test WORKERS=0 ARGS="-x -k erase"`.
 WORKERS ?= logical
 
 # Where `make bench` puts its figures, and how long its last part goes on.
@@ -17,7 +17,7 @@ run: $(VENV)/.installed-run  ## Starts the service on http://127.0.0.1:8000
 	$(BIN)/rollcall serve $(ARGS)
 
 test: $(VENV)/.installed-test  ## Runs the tests; those that need PostgreSQL skip, visibly, where there is none
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test  ## Style, formatting and types
 	$(BIN)/ruff check .
