@@ -53,6 +53,7 @@ from app.operating_points.routes import router as operating_points_router
 from app.operating_points.service import ensure_point
 from app.people.routes import router as people_router
 from app.periodic import Periodic
+from app.sealing import Sealer
 from app.settings import Settings
 from app.system.routes import router as system_router
 
@@ -182,6 +183,7 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     """Everything that lives as long as the application."""
     app.state.settings = settings
     app.state.database = open_database(settings)
+    app.state.sealer = Sealer.of(settings)
     app.state.uploads = Uploads(settings.uploads_path)
     app.state.image_reader = ImageReader(settings)
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))

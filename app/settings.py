@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,16 @@ class Settings(BaseSettings):
     )
     db_pool_size: int = Field(
         10, ge=1, le=200, description="Database connections kept open; as many again are opened under load."
+    )
+
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Encrypts face crops and signing secrets; the same on all replicas. Unset: made once in "
+        "`<data_dir>/secret.key`. To replace it, `NEW,OLD`.",
+    )
+    timezone: str = Field(
+        "UTC", description="IANA time zone of sites that have none of their own, such as `Europe/Berlin`."
     )
 
     backbone: str = Field(
@@ -78,6 +89,14 @@ class Settings(BaseSettings):
         7, ge=0, description="How long decisions are kept, without images, for previews and feedback; 0 keeps none."
     )
 
+    capture_max_age_days: int = Field(
+        31,
+        ge=1,
+        le=366,
+        description="Oldest capture accepted, in days: how long a camera may be away and lose nothing.",
+    )
+    max_batch_bytes: int = Field(500_000_000, ge=1, description="Largest batch of captures accepted.")
+
     workers: int = Field(
         1,
         ge=0,
@@ -93,6 +112,13 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event logged.")
     log_json: bool = Field(False, description="One JSON object per log line instead of readable text.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_time_zone(cls, given: str) -> str:
+        if given not in available_timezones():
+            raise ValueError("give an IANA time zone such as Europe/Berlin")
+        return given
 
     @field_validator("inference_urls")
     @classmethod

@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.db.engine import Database
+from app.sealing import Sealer
 from app.settings import Settings
 
 
@@ -25,7 +26,13 @@ async def _gallery_changed(request: Request) -> Callable[[], None]:
     return hook
 
 
+async def _sealer(request: Request) -> Sealer:
+    sealer: Sealer = request.app.state.sealer
+    return sealer
+
+
 DatabaseDep = Annotated[Database, Depends(_database)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+SealerDep = Annotated[Sealer, Depends(_sealer)]
 GalleryChangedDep = Annotated[Callable[[], None], Depends(_gallery_changed)]
 """Call after the commit of anything that changed the gallery."""

@@ -1,6 +1,17 @@
 """Every table. Importing this package fills `Base.metadata`, which migrations are compared with."""
 
 from app.db.tables.access import ApiKey, AuditEntry, IdempotencyKey
+from app.db.tables.attendance import (
+    Capture,
+    Day,
+    DayApproval,
+    Event,
+    EventCorrection,
+    PunchCredential,
+    Shift,
+    ShiftAssignment,
+    StaleDay,
+)
 from app.db.tables.decisions import DecisionCandidate, DecisionRow
 from app.db.tables.gallery import Enrolment, GalleryChange, GalleryReplicaRow, GalleryState, Template
 from app.db.tables.jobs import Job, JobWorker
@@ -13,18 +24,29 @@ from app.db.tables.operating_points import (
     ThresholdState,
 )
 from app.db.tables.people import Person
+from app.db.tables.places import Camera, CameraClock, Holiday, Site
+from app.db.tables.review import UnknownCluster, UnknownFace
+from app.db.tables.webhooks import Webhook, WebhookDelivery
 from app.db.types import Base
 
 __all__ = [
     "ApiKey",
     "AuditEntry",
     "Base",
+    "Camera",
+    "CameraClock",
+    "Capture",
+    "Day",
+    "DayApproval",
     "DecisionCandidate",
     "DecisionRow",
     "Enrolment",
+    "Event",
+    "EventCorrection",
     "GalleryChange",
     "GalleryReplicaRow",
     "GalleryState",
+    "Holiday",
     "IdempotencyKey",
     "Job",
     "JobWorker",
@@ -32,8 +54,17 @@ __all__ = [
     "OperatingPointRow",
     "PairComplaint",
     "Person",
+    "PunchCredential",
     "RecalibrationRequest",
+    "Shift",
+    "ShiftAssignment",
+    "Site",
+    "StaleDay",
     "SuspiciousTemplateRow",
     "Template",
     "ThresholdState",
+    "UnknownCluster",
+    "UnknownFace",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -10,7 +10,7 @@ from app.db.types import Base, BigId, UtcDateTime
 
 
 class ApiKey(Base):
-    """A caller's key; only the SHA-256 of its secret is kept."""
+    """A caller's key; only the SHA-256 of its secret is kept. `camera_id` is whose key it is, where it is a camera's."""
 
     __tablename__ = "api_keys"
 
@@ -22,6 +22,7 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    camera_id: Mapped[str | None] = mapped_column(String(40), index=True)
 
 
 class IdempotencyKey(Base):

@@ -21,7 +21,9 @@ class Person(Base):
     search_text: Mapped[str] = mapped_column(Text)
     department: Mapped[str | None] = mapped_column(String(200))
     timezone: Mapped[str | None] = mapped_column(String(64))
+    # Of the standing assignment that is in force from today on, as `shift_assignments` has it.
     shift_id: Mapped[str | None] = mapped_column(String(40))
+    site_id: Mapped[str | None] = mapped_column(String(40))
     active: Mapped[bool] = mapped_column(default=True)
     consent_given_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     consent_method: Mapped[str | None] = mapped_column(String(100))

@@ -1,0 +1,1 @@
+"""Turns captures into events and events into days that payroll can trust."""

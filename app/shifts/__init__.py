@@ -1,0 +1,1 @@
+"""Shifts, and who works which of them when."""

@@ -1,0 +1,1 @@
+"""Sites: places with a clock on the wall, and their holidays."""
