@@ -38,7 +38,7 @@ class Sealer:
     def of(cls, settings: Settings) -> "Sealer":
         """The deployment's own; makes its key file where there is none."""
         if settings.secret_key is not None:
-            return cls([key.strip() for key in settings.secret_key.get_secret_value().split(",") if key.strip()])
+            return cls([key.strip() for key in settings.secret_key.get_secret_value().split(",")])
         return cls([_key_of_file(settings.data_dir / KEY_FILE)])
 
     def seal(self, content: bytes) -> bytes:

@@ -28,7 +28,6 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = Field(
         None,
-        min_length=16,
         description="Encrypts face crops and signing secrets; the same on all replicas. Unset: made once in "
         "`<data_dir>/secret.key`. To replace it, `NEW,OLD`.",
     )
@@ -112,6 +111,13 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event logged.")
     log_json: bool = Field(False, description="One JSON object per log line instead of readable text.")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _are_secrets(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None and any(len(key.strip()) < 16 for key in given.get_secret_value().split(",")):
+            raise ValueError("each key needs at least 16 characters")
+        return given
 
     @field_validator("timezone")
     @classmethod

@@ -10,7 +10,7 @@ from app.db.types import Base, BigId, UtcDateTime
 
 
 class ApiKey(Base):
-    """A caller's key; only the SHA-256 of its secret is kept. `camera_id` is whose key it is, where it is a camera's."""
+    """A caller's key; only the SHA-256 of its secret is kept. `camera_id` is set where it is a camera's."""
 
     __tablename__ = "api_keys"
 

@@ -60,7 +60,7 @@ class Camera(Base):
 
 
 class CameraClock(Base):
-    """What a camera's clock showed once, and how wrong that was: a late capture is corrected by its own time's error."""
+    """What a camera's clock showed once, and how wrong that was: a capture is corrected by its own time's error."""
 
     __tablename__ = "camera_clocks"
     __table_args__ = (
