@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 import pytest
 from pydantic import ValidationError
 
-from app.sealing import KEY_FILE, Sealer, SealBrokenError
+from app.sealing import KEY_FILE, SealBrokenError, Sealer
 from app.settings import Settings
 
 KEY, NEW = "a secret of the test", "another secret of the test"

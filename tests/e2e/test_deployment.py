@@ -287,6 +287,15 @@ def test_every_setting_in_compose_and_readme_is_one() -> None:
     assert {name for name in given | documented_settings().keys() if name.startswith("ROLLCALL_")} <= known
 
 
+def test_compose_has_an_inference_service_where_its_comment_says() -> None:
+    service = COMPOSE["services"]["inference"]
+    command = service["command"]
+    address = f"http://inference:{command[command.index('--port') + 1]}"
+    assert f"ROLLCALL_INFERENCE_URLS={address}\n" in (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert service["environment"] == {} and service["env_file"] == [{"path": ".env", "required": False}]
+    assert set(service["networks"]) <= set(COMPOSE["services"]["worker"]["networks"])
+
+
 def test_compose_needs_no_env_file() -> None:
     used = re.findall(r"(?<!\$)\$\{(.*?)\}", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     assert used and all(":-" in variable for variable in used)
