@@ -248,7 +248,7 @@ def timed_stages(name: str, picture: RgbImage, plan: EnginePlan, peaks: dict[str
     [faces] = detector.detect([picture])
     stage = partial(_stage, name, peaks)
     with torch.inference_mode():
-        sums = RunningSums.of([picture], detector.device)
+        sums = RunningSums.of([picture], detector.device, detector.workers)
         [canvas] = lay_out(sums.sizes_hw[0], SMALLEST_PX, detector.factor)
         picture_levels, edges = painted(sums, [0], canvas), edges_of(canvas, detector.device)
         proposals = detector.propose(sums)

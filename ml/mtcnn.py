@@ -6,6 +6,7 @@ crop of each proposal and throws most away; O-Net looks at a 48 px crop of the r
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,15 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from ml.backbones.torch_backbone import torch_device
 from ml.detection import biggest_first, check_images
 from ml.mtcnn_networks import NOWHERE, Finisher, Proposer, Refiner
 from ml.networks import RunNetwork, make_ready
 from ml.plan import PLAIN, EnginePlan
-from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, lay_out
-from ml.running_sums import RunningSums
+from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, SizeHw, lay_out, remembered
+from ml.running_sums import Bins, RunningSums, bins_of_whole
 from ml.types import Face, FloatArray, RgbImage
 
 _RNET_PX: Final = 24
@@ -32,11 +33,15 @@ _IOU_ACROSS_SCALES: Final = 0.7
 _COVER_AT_END: Final = 0.7
 _CROPS_PER_BATCH: Final = 512  # bounds memory: 512 crops of 48 px take some 0.2 GB inside O-Net
 _MAX_SIDE_PX: Final = 4096  # bounds memory and time
-_PIXELS_PER_CHUNK: Final = _MAX_SIDE_PX**2  # bounds memory: 16 bytes of running sums a pixel, 0.3 GB
+# Bounds memory: 16 bytes of running sums a pixel, 0.3 GB. On a CPU, frames of 1080p are 4 % faster one by one.
+_PIXELS_PER_CHUNK: Final = {"cpu": 2**21, "cuda": _MAX_SIDE_PX**2}
 # Bound time: a picture made of thousands of faces would keep R-Net and O-Net busy for a minute. A crowd gives
 # some ten proposals for each face that is there.
 _MOST_PROPOSALS: Final = 4000
 _MOST_REFINED: Final = 1000
+# Groups of boxes lie side by side and are swept at once, up to this many: a sweep takes time with the square of the
+# boxes, but one for each group takes 50 us for each, and torchvision makes those from 1000 boxes on.
+_MOST_IN_ONE_SWEEP: Final = 2500
 _MOST_LEVELS: Final = 1000  # any number that no pyramid has
 
 
@@ -90,6 +95,7 @@ class MtcnnDetector:
         self._thresholds = thresholds
         self.factor = factor
         self.networks = load_networks(self.device, plan)
+        self.workers = _workers(self.device, plan)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[list[Face]]:
@@ -97,7 +103,7 @@ class MtcnnDetector:
         check_images(images)
         working = [_fit(image) for image in images]
         found: list[list[Face]] = []
-        for chunk in _chunks_by_pixels(working):
+        for chunk in _chunks_by_pixels(working, _PIXELS_PER_CHUNK[self.device.type]):
             found += self._detect_chunk(chunk)
         return [
             [_rescaled(face, small, image) for face in faces]
@@ -105,7 +111,7 @@ class MtcnnDetector:
         ]
 
     def _detect_chunk(self, images: Sequence[RgbImage]) -> list[list[Face]]:
-        sums = RunningSums.of(images, self.device)
+        sums = RunningSums.of(images, self.device, self.workers)
         boxes, scores, points, owners = self._finish(sums, self.refine(sums, self.propose(sums)))
         faces: list[list[Face]] = [[] for _ in images]
         for box, score, landmarks, owner in zip(boxes, scores, points, owners, strict=True):
@@ -217,14 +223,27 @@ class Candidates:
 
 def painted(sums: RunningSums, members: Sequence[int], canvas: Canvas) -> Tensor:
     """The pyramids of images of one size on a canvas each: `(N, H, W, 3)` float32 grey levels."""
-    pictures = torch.zeros((len(members), *canvas.size_hw, 3), device=sums.device)
+    pictures = torch.empty((len(members), *canvas.size_hw, 3), device=sums.device)
+    bins = bins_of(canvas, sums.sizes_hw[members[0]], sums.device)
     for picture, index in zip(pictures, members, strict=True):
-        for level in canvas.levels:
-            (y, x), (height, width) = level.at_yx, level.size_hw
-            sums.shrink_into(picture[y : y + height, x : x + width], index)
+        sums.fill(picture, index, bins)
     return pictures
 
 
+@remembered
+def bins_of(canvas: Canvas, size_hw: SizeHw, device: torch.device) -> Bins:
+    """The rectangles of an image of this size whose means lie on the canvas: `(H, W)`, empty where no level is."""
+    corners = torch.zeros((4, *canvas.size_hw), dtype=torch.int32, device=device)
+    areas = torch.ones((*canvas.size_hw, 3), device=device)
+    for level in canvas.levels:
+        (y, x), (height, width) = level.at_yx, level.size_hw
+        bins = bins_of_whole(size_hw, level.size_hw, device)
+        corners[:, y : y + height, x : x + width] = bins.corners
+        areas[y : y + height, x : x + width] = bins.areas
+    return Bins(corners, areas)
+
+
+@remembered
 def edges_of(canvas: Canvas, device: torch.device) -> Tensor:
     """What P-Net adds after its first layer, so that a level with odd sides ends as if nothing were beside it."""
     edges = torch.zeros((1, 1, canvas.size_hw[0] - 2, canvas.size_hw[1] - 2))
@@ -237,16 +256,21 @@ def edges_of(canvas: Canvas, device: torch.device) -> Tensor:
     return edges.to(device)
 
 
+@remembered
+def levels_of(canvas: Canvas, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """`Canvas.level_at` of each position, int64; and of each level its first column and row, and its scale."""
+    places_xy = torch.tensor([level.at_yx[::-1] for level in canvas.levels], dtype=torch.float32)
+    scales = torch.tensor([[level.scale] for level in canvas.levels])
+    return torch.from_numpy(canvas.level_at).long().to(device), places_xy.to(device), scales.to(device)
+
+
 def decode_proposals(found: Tensor, canvas: Canvas, threshold: float) -> tuple[Candidates, Tensor]:
     """P-Net's `(N, 5, h, w)` on canvases to boxes in pixels of the images, and the index of each one's level."""
-    owners, y, x = (found[:, 0] >= logit(threshold)).nonzero(as_tuple=True)
-    levels = torch.from_numpy(canvas.level_at).to(found.device)[y, x].long()
-    within = levels >= 0
-    owners, y, x, levels = owners[within], y[within], x[within], levels[within]
-    places = torch.tensor([level.at_yx for level in canvas.levels], device=found.device)
-    scales = torch.tensor([level.scale for level in canvas.levels], device=found.device)[levels, None]
-    corner = (torch.stack([x, y], dim=1) * STRIDE_PX - places[levels].flip(1)).to(found.dtype)
-    boxes = torch.cat([((corner + 1) / scales).floor(), ((corner + WINDOW_PX) / scales).floor()], dim=1)
+    level_at, places_xy, scales = levels_of(canvas, found.device)
+    owners, y, x = ((found[:, 0] >= logit(threshold)) & (level_at >= 0)).nonzero(as_tuple=True)
+    levels = level_at[y, x]
+    corner = torch.stack([x, y], dim=1) * STRIDE_PX - places_xy[levels]
+    boxes = (torch.cat([corner + 1, corner + WINDOW_PX], dim=1) / scales[levels]).floor()
     seen = found[owners, :, y, x]
     return Candidates(boxes, seen[:, 0].sigmoid(), seen[:, 1:], owners), levels
 
@@ -262,9 +286,15 @@ def suppress(candidates: Candidates, iou: float, levels: Tensor | None = None) -
     Only those of the same image count, and where `levels (N,)` int64 is given, of the same level.
     """
     groups = candidates.owners if levels is None else candidates.owners * _MOST_LEVELS + levels
-    boxes = candidates.boxes.double()  # torchvision may lay groups side by side in one plane: float32 rounds there
-    kept: Tensor = batched_nms(boxes, candidates.scores.double(), groups, iou).sort().values
-    return kept[candidates.scores[kept].argsort(descending=True, stable=True)]
+    boxes, scores = candidates.boxes.double(), candidates.scores.double()  # side by side, float32 would round
+    left: Tensor
+    if 0 < len(boxes) <= _MOST_IN_ONE_SWEEP:
+        span = boxes.max() - boxes.min() + 1
+        left = nms(boxes + (groups * span).unsqueeze(1), scores, iou)
+    else:
+        left = batched_nms(boxes, scores, groups, iou)
+    left = left.sort().values
+    return left[candidates.scores[left].argsort(descending=True, stable=True)]
 
 
 def suppress_covered(boxes: FloatArray, scores: FloatArray, owners: NDArray[np.int64], cover: float) -> list[int]:
@@ -300,8 +330,8 @@ def square(boxes: Tensor) -> Tensor:
 
 
 def crop_bounds(boxes: Tensor, limits_wh: Tensor) -> Tensor:
-    """Half-open pixel rectangles `(N, 4)` int64 xyxy of boxes whose corners count from 1, cut at the image's edges."""
-    whole = boxes.trunc().long()
+    """Half-open pixel rectangles `(N, 4)` int32 xyxy of boxes whose corners count from 1, cut at the image's edges."""
+    whole = boxes.int()
     return torch.cat([whole[:, :2].clamp(min=1) - 1, torch.minimum(whole[:, 2:], limits_wh)], dim=1)
 
 
@@ -323,6 +353,13 @@ def load_networks(device: torch.device, plan: EnginePlan) -> MtcnnNetworks:
     )
 
 
+def _workers(device: torch.device, plan: EnginePlan) -> Executor | None:
+    """Threads for what no runtime spreads over the processors: torch does that by itself, and a GPU needs none."""
+    if device.type != "cpu" or plan.runtime == "torch" or plan.n_threads == 1:
+        return None
+    return ThreadPoolExecutor(plan.n_threads, thread_name_prefix="mtcnn")
+
+
 def _fit(image: RgbImage) -> RgbImage:
     height, width = image.shape[:2]
     ratio = _MAX_SIDE_PX / max(height, width)
@@ -341,12 +378,12 @@ def _rescaled(face: Face, small: RgbImage, image: RgbImage) -> Face:
     return Face(corners.ravel(), (face.landmarks + half) * ratio - half, face.detection_score)
 
 
-def _chunks_by_pixels(images: Sequence[RgbImage]) -> Iterator[list[RgbImage]]:
+def _chunks_by_pixels(images: Sequence[RgbImage], most: int) -> Iterator[list[RgbImage]]:
     chunk: list[RgbImage] = []
     n_pixels = 0
     for image in images:
         n_pixels += image.shape[0] * image.shape[1]
-        if chunk and n_pixels > _PIXELS_PER_CHUNK:
+        if chunk and n_pixels > most:
             yield chunk
             chunk, n_pixels = [], image.shape[0] * image.shape[1]
         chunk.append(image)

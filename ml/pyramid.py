@@ -1,9 +1,9 @@
 """The shrunk copies of an image that MTCNN's first network slides over, laid out side by side on few canvases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, wraps
+from typing import Final, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,17 @@ WINDOW_PX: Final = 12  # what one position of the first network sees; the smalle
 STRIDE_PX: Final = 2  # between neighbouring positions
 # Bounds memory: some 0.4 GB inside the first network.
 PIXELS_PER_CANVAS: Final = 4_000_000
-# Sides are rounded up to a sixteenth of the power of two below: few different sizes, because each costs a runtime that
-# compiles some time and memory, and 3 % more pixels a side.
-_SIZES_PER_OCTAVE: Final = 16
+# Sides are rounded up to a thirty-second of the power of two below: few different sizes, because each costs a runtime
+# that compiles some time and memory, and 1 to 2 % more pixels a side.
+_SIZES_PER_OCTAVE: Final = 32
 _KEPT_LAYOUTS: Final = 16  # cameras send one size, or a few
+# What is made of a canvas takes some 40 bytes a pixel: 4 canvases of this size, enough for 4K, take 0.3 GB.
+_KEPT_CANVASES: Final = 4
+_KEPT_PIXELS: Final = 2_000_000
 
 SizeHw = tuple[int, int]
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,22 @@ class Canvas:
     size_hw: SizeHw
     levels: tuple[Level, ...]
     level_at: NDArray[np.int16]
+
+
+def remembered(make: Callable[[Canvas, *Ts], T]) -> Callable[[Canvas, *Ts], T]:
+    """Decorates what makes something of a canvas and hashable values: that of the latest canvases is kept.
+
+    Canvases of more than 2 million pixels take too much memory for that.
+    """
+    latest = lru_cache(maxsize=_KEPT_CANVASES)(make)
+
+    @wraps(make)
+    def get(canvas: Canvas, /, *args: *Ts) -> T:
+        if canvas.size_hw[0] * canvas.size_hw[1] > _KEPT_PIXELS:
+            return make(canvas, *args)
+        return latest(canvas, *args)
+
+    return get
 
 
 def pyramid_scales(size_hw: SizeHw, min_face_px: int, factor: float) -> list[float]:
@@ -81,47 +102,49 @@ def lay_out(size_hw: SizeHw, min_face_px: int, factor: float) -> tuple[Canvas, .
 
 
 def _places(sizes: Sequence[SizeHw]) -> Iterator[list[SizeHw]]:
-    """For each canvas in turn, where on it the next levels lie: in columns, as many below each other as fit."""
-    columns = _Columns()
+    """For each canvas in turn, where on it the next levels lie."""
+    shelf = _Shelf()
     for size in sizes:
-        if not columns.has_room(size):
-            yield columns.places
-            columns = _Columns()
-        columns.put(size)
-    if columns.places:
-        yield columns.places
+        if not shelf.has_room(size):
+            yield shelf.places
+            shelf = _Shelf()
+        shelf.put(size)
+    if shelf.places:
+        yield shelf.places
 
 
-class _Columns:
-    """Columns of levels that come in order of size, so that whatever is put below another is no wider."""
+class _Shelf:
+    """Levels that come in order of size: each in a gap that others left, or else at the right end."""
 
     def __init__(self) -> None:
         self.places: list[SizeHw] = []
-        self._columns: list[list[int]] = []  # first pixel, width, used height
-        self._height = 0
+        self._gaps: list[tuple[SizeHw, SizeHw]] = []  # first row and column, and size; no two overlap
+        self._height = self._width = 0
 
     def has_room(self, size: SizeHw) -> bool:
         height, width = _even(size)
-        if not self._columns or self._column_for(height) is not None:
+        if not self.places or self._gap_for(height, width) is not None:
             return True
         return self._height * (self._width + width) <= PIXELS_PER_CANVAS
 
     def put(self, size: SizeHw) -> None:
         height, width = _even(size)
-        column = self._column_for(height)
-        if column is None:
-            column = [self._width, width, 0]
-            self._columns.append(column)
+        gap = self._gap_for(height, width)
+        if gap is None:
             self._height = max(self._height, height)
-        self.places.append((column[2], column[0]))
-        column[2] += height
+            gap = (0, self._width), (self._height, width)
+            self._width += width
+        else:
+            self._gaps.remove(gap)
+        (y, x), (room_height, room_width) = gap
+        self.places.append((y, x))
+        self._gaps.append(((y + height, x), (room_height - height, room_width)))
+        self._gaps.append(((y, x + width), (height, room_width - width)))
 
-    @property
-    def _width(self) -> int:
-        return self._columns[-1][0] + self._columns[-1][1] if self._columns else 0
-
-    def _column_for(self, height: int) -> list[int] | None:
-        return next((column for column in self._columns if column[2] + height <= self._height), None)
+    def _gap_for(self, height: int, width: int) -> tuple[SizeHw, SizeHw] | None:
+        """The lowest of those that are big enough."""
+        fitting = (gap for gap in self._gaps if gap[1][0] >= height and gap[1][1] >= width)
+        return min(fitting, key=lambda gap: gap[1][0], default=None)
 
 
 def _canvas(levels: Sequence[Level]) -> Canvas:

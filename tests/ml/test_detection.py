@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import MTCNN
+from torchvision.ops import nms
 
 from ml.detection import Detector, biggest_first, load_detector
 from ml.errors import ModelError
-from ml.mtcnn import Candidates, MtcnnDetector, suppress_covered
+from ml.mtcnn import Candidates, MtcnnDetector, suppress, suppress_covered
 from ml.pyramid import pyramid_scales
 from ml.types import Face, FloatArray, RgbImage
 from tests.ml.faces import (
@@ -306,6 +307,21 @@ def test_each_image_keeps_its_first_candidates_in_their_order() -> None:
     kept = Candidates(boxes, scores, boxes, owners).first(2)
     assert kept.scores.tolist() == [0, 1, 2, 4, 5]
     assert kept.owners.tolist() == [1, 0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2000, 3000])
+def test_boxes_are_suppressed_by_those_of_their_own_image_and_level_only(n: int) -> None:
+    """Few are swept at once, many group by group."""
+    generator = torch.Generator().manual_seed(0)
+    corners = 60 * torch.rand((n, 2), generator=generator) - 30
+    boxes = torch.cat([corners, corners + 8 + 8 * torch.rand((n, 2), generator=generator)], dim=1)
+    owners, levels = (torch.randint(0, 5, (n,), generator=generator) for _ in range(2))
+    scores = torch.randperm(n, generator=generator) / max(1, n)
+    found = suppress(Candidates(boxes, scores, boxes, owners), 0.3, levels)
+    groups = [((owners == owner) & (levels == level)).nonzero()[:, 0] for owner in range(5) for level in range(5)]
+    alone = [group[nms(boxes[group].double(), scores[group].double(), 0.3)] for group in groups]
+    expected = torch.cat(alone)
+    assert found.tolist() == expected[scores[expected].argsort(descending=True)].tolist()
 
 
 def test_a_picture_made_of_thousands_of_faces_gives_the_surest_thousand_at_most(mtcnn: Detector) -> None:

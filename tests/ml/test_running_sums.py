@@ -1,11 +1,13 @@
 """Means over rectangles, against torch's own area interpolation."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from ml.running_sums import RunningSums, bin_edges, summed_by_opencv, summed_by_torch
+from ml.running_sums import RunningSums, bin_edges, bins_of_whole, summed_by_opencv, summed_by_torch
 from ml.types import RgbImage
 
 CPU = torch.device("cpu")
@@ -22,7 +24,7 @@ def reference(image: RgbImage, out_hw: tuple[int, int]) -> torch.Tensor:
 
 def shrunk(sums: RunningSums, index: int, out_hw: tuple[int, int]) -> torch.Tensor:
     out = torch.empty(*out_hw, 3)
-    sums.shrink_into(out, index)
+    sums.fill(out, index, bins_of_whole(sums.sizes_hw[index], out_hw, CPU))
     return out
 
 
@@ -42,7 +44,7 @@ def test_images_of_several_sizes_are_shrunk_each_from_its_own_pixels() -> None:
 
 def test_a_shrunk_image_fills_its_place_on_a_larger_picture_and_no_more() -> None:
     image, picture = make_noise(20, 30), torch.full((12, 20, 3), -1.0)
-    RunningSums.of([image], CPU).shrink_into(picture[2:9, 4:13], 0)
+    RunningSums.of([image], CPU).fill(picture[2:9, 4:13], 0, bins_of_whole((20, 30), (7, 9), CPU))
     assert torch.allclose(picture[2:9, 4:13], reference(image, (7, 9)), atol=1e-4)
     picture[2:9, 4:13] = -1
     assert (picture == -1).all()
@@ -56,6 +58,17 @@ def test_crops_of_several_images_are_torchs_area_interpolation(side_px: int) -> 
     crops = RunningSums.of(images, CPU).crops(owners, bounds, side_px)
     for owner, (x0, y0, x1, y1), crop in zip(owners.tolist(), bounds.tolist(), crops, strict=True):
         assert torch.allclose(crop, reference(images[owner][y0:y1, x0:x1], (side_px, side_px)), atol=1e-4)
+
+
+def test_several_threads_make_the_means_that_one_makes() -> None:
+    image = make_noise(700, 900)
+    corners = torch.randint(0, 500, (300, 2), generator=torch.Generator().manual_seed(0))
+    bounds, owners = torch.cat([corners, corners + 101], dim=1), torch.zeros(300, dtype=torch.int64)
+    alone = RunningSums.of([image], CPU)
+    with ThreadPoolExecutor(3) as workers:
+        shared = RunningSums.of([image], CPU, workers)
+        assert torch.equal(shrunk(shared, 0, (350, 449)), shrunk(alone, 0, (350, 449)))
+        assert torch.equal(shared.crops(owners, bounds, 24), alone.crops(owners, bounds, 24))
 
 
 def test_no_rectangles_are_no_crops() -> None:
@@ -92,13 +105,14 @@ def test_a_gpus_way_of_summing_up_gives_the_same_points(size_hw: tuple[int, int]
     mirrored = image[:, ::-1]
     mirrored.flags.writeable = False
     for each in (image, mirrored):
-        ours, theirs = (sum_up(each, CPU).view(torch.int32) for sum_up in (summed_by_torch, summed_by_opencv))
+        ours, theirs = (sums.view(torch.int32) for sums in (summed_by_torch([each], CPU), summed_by_opencv([each])))
         assert torch.equal(ours.view(-1, 4)[:, :3], theirs.view(-1, 4)[:, :3])
 
 
 def test_a_gpus_sums_that_overflow_32_bits_cancel_too() -> None:
     white = np.full((4096, 4096, 3), 255, dtype=np.uint8)
     ours, theirs = (
-        sum_up(white, CPU).view(torch.int32).view(-1, 4)[-1, :3] for sum_up in (summed_by_torch, summed_by_opencv)
+        sums.view(torch.int32).view(-1, 4)[-1, :3]
+        for sums in (summed_by_torch([white], CPU), summed_by_opencv([white]))
     )
     assert torch.equal(ours, theirs)
