@@ -143,7 +143,10 @@ class ShiftPart:
 
 @dataclass(frozen=True, slots=True)
 class WorkedDay:
-    """One person's day. `closes_at`: until then a missing check-out is merely still to come. Times are aware UTC."""
+    """One person's day. `closes_at`: until then a missing check-out is merely still to come. Times are aware UTC.
+
+    `n_events` counts presences, not the punches that repeat them.
+    """
 
     local_date: date
     zone: str
