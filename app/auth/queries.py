@@ -30,6 +30,11 @@ def delete_expired(session: Session, prefix: str, now: datetime) -> None:
     session.execute(delete(ApiKey).where(of_kind, ApiKey.expires_at < now))
 
 
+def keys_of_camera(session: Session, camera_id: str) -> list[ApiKey]:
+    """Those that are not revoked."""
+    return list(session.scalars(select(ApiKey).where(ApiKey.camera_id == camera_id, ApiKey.revoked_at.is_(None))))
+
+
 def touch(session: Session, key_id: str, now: datetime, unless_after: datetime) -> None:
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < unless_after)
     session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=now))

@@ -16,10 +16,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: `id` is the key's id, never its secret."""
+    """Who is calling: `id` is the key's id, never its secret; `camera_id` is set where the key is a camera's own."""
 
     id: str
     scope: Scope
+    camera_id: str | None = None
 
     @property
     def actor(self) -> str:

@@ -31,9 +31,15 @@ log = structlog.get_logger(__name__)
 
 
 def create_key(
-    session: Session, name: str, scope: Scope, expires_at: datetime | None = None, *, key_id: str | None = None
+    session: Session,
+    name: str,
+    scope: Scope,
+    expires_at: datetime | None = None,
+    *,
+    key_id: str | None = None,
+    camera_id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is shown now and never again."""
+    """A new key and its secret, which is shown now and never again; `camera_id`: a camera's own."""
     secret = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(
         id=key_id or new_id("key"),
@@ -42,6 +48,7 @@ def create_key(
         secret_sha256=_sha256(secret),
         created_at=utc_now(),
         expires_at=expires_at,
+        camera_id=camera_id,
     )
     session.add(key)
     session.flush()
@@ -89,7 +96,7 @@ def authenticate(database: Database, secret: str | None) -> Principal:
         raise ProblemError(401, "key_unknown", "This key is unknown, expired or revoked.", headers=CHALLENGE)
     if key.last_used_at is None or key.last_used_at < now - TOUCH_EVERY:
         _touch(database, key.id, now)
-    return Principal(key.id, Scope(key.scope))
+    return Principal(key.id, Scope(key.scope), key.camera_id)
 
 
 def _touch(database: Database, key_id: str, now: datetime) -> None:

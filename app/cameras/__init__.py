@@ -1,1 +1,1 @@
-"""Cameras: who sends pictures, from where, with which key and how wrong a clock."""
+"""Cameras: where they stand, what they may record, their keys, and how wrong their clocks are."""

@@ -25,9 +25,10 @@ def people(
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
 ) -> None:
-    """Add and change people by a CSV file with the columns employee_code, name, department and timezone.
+    """Add and change people by a CSV file: employee_code, name, department, timezone, shift_id and site_id.
 
-    The last two may be left out. Good rows are taken; the others are listed with their line and the reason.
+    All but the first two columns may be left out. Good rows are taken; the others are listed with their line and the
+    reason.
     """
     with open_client(url, key, Scope.OPERATOR) as client:
         result = client.post_csv("/v1/people/import", file.read_bytes())

@@ -1,7 +1,5 @@
 """`rollcall keys`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
@@ -13,17 +11,13 @@ from app.audit.service import record
 from app.auth.queries import all_keys
 from app.auth.scopes import Scope
 from app.auth.service import create_key, revoke_key
-from app.cli.client import ServiceError, has_database
+from app.cli.client import ServiceError
 from app.cli.failures import told_plainly
-from app.db.engine import Database, open_database
-from app.db.migrate import upgrade
+from app.cli.own_database import ACTOR, existing, opened
 from app.db.tables import ApiKey
 from app.db.types import utc_now
 from app.errors import ProblemError
 from app.settings import Settings
-
-# Who acts on the database without a key: whoever may read and write it.
-_ACTOR = "command line"
 
 app = typer.Typer(help="API keys. They are stored hashed, so a key is shown once and cannot be shown again.")
 
@@ -35,9 +29,9 @@ def create(
     scope: Annotated[Scope, typer.Option(help="camera: identify. operator: and people, enrolment. admin: everything.")],
 ) -> None:
     """Make a key in the database that the settings name, and print it alone on standard output."""
-    with _opened(Settings()) as database, database.write() as session:
+    with opened(Settings()) as database, database.write() as session:
         key, secret = create_key(session, name, scope)
-        record(session, _ACTOR, "key.created", key.id, {"scope": scope.value})
+        record(session, ACTOR, "key.created", key.id, {"scope": scope.value})
     typer.echo(secret)
 
 
@@ -47,7 +41,7 @@ def list_keys(
     active: Annotated[bool, typer.Option("--active", help="Leave out keys that are revoked or expired.")] = False,
 ) -> None:
     """Show every key there is or was: what it is for, what it may do and when it was used; never the key itself."""
-    with _opened(_existing()) as database, database.read() as session:
+    with opened(existing()) as database, database.read() as session:
         keys = [key for key in all_keys(session) if not active or _is_active(key)]
     console = Console()
     for key in keys:
@@ -62,33 +56,12 @@ def list_keys(
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `rollcall keys list` shows it.")]) -> None:
     """Refuse a key from its next request on; for good."""
     try:
-        with _opened(_existing()) as database, database.write() as session:
+        with opened(existing()) as database, database.write() as session:
             revoke_key(session, key_id)
-            record(session, _ACTOR, "key.revoked", key_id)
+            record(session, ACTOR, "key.revoked", key_id)
     except ProblemError as problem:
         raise ServiceError(f"{problem.detail} `rollcall keys list` shows them.") from problem
     typer.echo(f"{key_id} is revoked: it is refused from its next request on.")
-
-
-def _existing() -> Settings:
-    """The settings, if they name a database: asking about keys must not make an empty one somewhere else."""
-    settings = Settings()
-    if not has_database(settings):
-        raise ServiceError(
-            f"there is no database in {settings.data_dir}: set ROLLCALL_DATA_DIR or ROLLCALL_DATABASE_URL to the "
-            "service's, or start `rollcall serve` here first"
-        )
-    return settings
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
-    database = open_database(settings)
-    try:
-        upgrade(database.engine)
-        yield database
-    finally:
-        database.dispose()
 
 
 def _is_active(key: ApiKey) -> bool:

@@ -16,10 +16,11 @@ from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
 from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.fields import Name
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.inference.dependencies import ImageReaderDep, InferenceDep
 from app.operating_points.dependencies import PointInForceDep
-from app.people.schemas import EmployeeCode, Name
+from app.people.schemas import EmployeeCode
 from ml.containers import HEAD_BYTES, is_video
 
 router = APIRouter(prefix="/v1", tags=["Enrol"])

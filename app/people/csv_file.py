@@ -6,14 +6,14 @@ which is taken off again when such a file is read.
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.errors import ProblemError
 
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 REQUIRED = ("employee_code", "name")
-IMPORTED = (*REQUIRED, "department", "timezone")
+IMPORTED = (*REQUIRED, "department", "timezone", "shift_id", "site_id")
 EXPORTED = (*IMPORTED, "id", "active", "consent_given_at", "consent_method", "n_templates", "created_at", "updated_at")
 
 
@@ -36,10 +36,10 @@ def read_rows(content: bytes, max_rows: int) -> list[Row]:
     return rows
 
 
-def write_rows(rows: Iterable[dict[str, object]]) -> Iterator[str]:
+def write_rows(rows: Iterable[dict[str, object]], columns: Sequence[str] = EXPORTED) -> Iterator[str]:
     """The header line, then each row, as text."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, EXPORTED)
+    writer = csv.DictWriter(buffer, columns)
     writer.writeheader()
     for row in rows:
         yield _take(buffer)
@@ -59,7 +59,7 @@ def _check_header(columns: Iterable[str]) -> None:
     missing = [column for column in REQUIRED if column not in found]
     unknown = [column for column in found if column not in EXPORTED]
     if missing or unknown or len(set(found)) < len(found):
-        detail = f"The first line must name the columns {', '.join(IMPORTED)}; the last two may be left out."
+        detail = f"The first line must name the columns {', '.join(IMPORTED)}; all but the first two may be left out."
         raise ProblemError(422, "csv_columns_invalid", detail)
 
 

@@ -1,6 +1,7 @@
 """Importing people: every row is judged by itself, and all good rows are written together."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,25 +16,47 @@ from app.db.tables import Person
 from app.errors import RETRY_AFTER_S, ProblemError
 from app.people import queries, schemas, service
 from app.people.csv_file import Row
+from app.shifts.queries import assignable_ids
+from app.shifts.roster import assign_first
+from app.sites.queries import all_site_ids
 
 # People looked up per statement: well under the number of parameters either database takes.
 CHUNK = 500
 
 
-def import_people(session: Session, rows: Sequence[Row], caller: Principal) -> schemas.ImportResult:
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """One import: who sends it, and what its rows may name."""
+
+    caller: Principal
+    default_zone: str
+    site_ids: set[str]
+    shift_ids: set[str]
+
+    def refusal(self, person: schemas.PersonCreate) -> tuple[str, str] | None:
+        """Code and words, where a row names what is not there."""
+        if person.site_id is not None and person.site_id not in self.site_ids:
+            return "site_not_found", "site_id: there is no such site"
+        if person.shift_id is not None and person.shift_id not in self.shift_ids:
+            return "shift_not_found", "shift_id: there is no such shift, or it is retired"
+        return None
+
+
+def import_people(session: Session, rows: Sequence[Row], caller: Principal, default_zone: str) -> schemas.ImportResult:
     """Creates or updates a person per row, by employee_code; columns the file lacks are left as they are."""
     errors: list[schemas.ImportProblem] = []
-    people = list(_valid(rows, errors))
+    this = _Import(caller, default_zone, all_site_ids(session), assignable_ids(session))
+    people = list(_valid(rows, this, errors))
     result = schemas.ImportResult(created=0, updated=0, unchanged=0, errors=errors)
     for chunk in _chunks(people):
-        _write(session, chunk, result)
+        _write(session, chunk, this, result)
     counts = result.model_dump(exclude={"errors"}) | {"refused": len(errors)}
     record(session, caller.actor, "people.imported", None, counts)
     return result
 
 
 def _valid(
-    rows: Sequence[Row], errors: list[schemas.ImportProblem]
+    rows: Sequence[Row], this: _Import, errors: list[schemas.ImportProblem]
 ) -> Iterator[tuple[schemas.PersonCreate, dict[str, Any]]]:
     seen: set[str] = set()
     for row in rows:
@@ -41,6 +64,9 @@ def _valid(
             person = schemas.PersonCreate.model_validate(row.cells)
         except ValidationError as exc:
             errors.append(schemas.ImportProblem(line=row.line, code="fields_invalid", detail=_describe(exc)))
+            continue
+        if (wrong := this.refusal(person)) is not None:
+            errors.append(schemas.ImportProblem(line=row.line, code=wrong[0], detail=wrong[1]))
             continue
         if person.employee_code in seen:
             detail = "employee_code: an earlier row of this file has the same"
@@ -51,20 +77,36 @@ def _valid(
 
 
 def _write(
-    session: Session, chunk: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]], result: schemas.ImportResult
+    session: Session,
+    chunk: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]],
+    this: _Import,
+    result: schemas.ImportResult,
 ) -> None:
     known = queries.people_by_codes(session, [person.employee_code for person, _ in chunk])
-    new = []
+    new: list[dict[str, Any]] = []
+    changed: list[tuple[Person, service.Planned]] = []
     for person, changes in chunk:
         stored: Person | None = known.get(person.employee_code)
         if stored is None:
             new.append(service.row_of(person))
-        elif service.apply(stored, changes):
-            result.updated += 1
-        else:
-            result.unchanged += 1
-    result.created += len(new)
+            continue
+        before = service.Planned.of(stored)
+        if service.apply(stored, changes):
+            changed.append((stored, before))
     _insert(session, new)
+    _plan(session, new, changed, this)
+    result.created += len(new)
+    result.updated += len(changed)
+    result.unchanged += len(chunk) - len(new) - len(changed)
+
+
+def _plan(
+    session: Session, new: Sequence[dict[str, Any]], changed: Sequence[tuple[Person, service.Planned]], this: _Import
+) -> None:
+    for row in new:
+        assign_first(session, row["id"], row["shift_id"], this.caller.actor)
+    for person, before in sorted(changed, key=lambda pair: pair[0].id):  # the order in which everybody locks people
+        service.replan(session, person, before, this.caller, this.default_zone)
 
 
 def _insert(session: Session, rows: list[dict[str, Any]]) -> None:

@@ -100,12 +100,17 @@ def import_people(
     caller: OperatorDep,
     idempotency: IdempotencyDep,
 ) -> Response:
-    """Creates or updates people from CSV with the columns employee_code, name, department, timezone.
+    """Creates or updates people from CSV with the columns employee_code, name, department, timezone, shift_id, site_id.
 
-    Every row is taken whole or, with an entry in `errors`, not at all; all good rows are written at once.
+    All but the first two may be left out; a `shift_id` that differs counts from today on. Every row is taken whole or,
+    with an entry in `errors`, not at all; all good rows are written at once.
     """
     rows = csv_file.read_rows(content, settings.max_import_rows)
-    return idempotency.write(lambda session: Answer(200, importing.import_people(session, rows, caller)))
+
+    def work(session: Session) -> Answer:
+        return Answer(200, importing.import_people(session, rows, caller, settings.timezone))
+
+    return idempotency.write(work)
 
 
 @router.get("/export", response_class=StreamingResponse, responses={200: {"content": {CSV: CSV_SCHEMA}}})
@@ -128,12 +133,17 @@ def update_person(
     person_id: str,
     update: schemas.PersonUpdate,
     database: DatabaseDep,
+    settings: SettingsDep,
     gallery_changed: GalleryChangedDep,
     caller: OperatorDep,
 ) -> schemas.Person:
-    """Changes the fields that are sent; null empties a field. Who is not `active` is recognised no more."""
+    """Changes the fields that are sent; null empties a field. Who is not `active` is recognised no more.
+
+    Another `shift_id` counts from today on; days before keep the one that they had.
+    """
     with database.write_in_turn() as session:
-        view = service.views(session, [service.update(session, person_id, update, caller)])[0]
+        person = service.update(session, person_id, update, caller, settings.timezone)
+        view = service.views(session, [person])[0]
     gallery_changed()
     return view
 

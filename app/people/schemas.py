@@ -1,83 +1,44 @@
 """People on the wire."""
 
-import re
-import unicodedata
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-# Unicode's spaces other than the common one, which `isprintable` refuses: U+3000 is usual in Japanese names.
-WIDE_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-# Zero-width (non-)joiners, which Persian and Indic names need.
-JOINERS = re.compile("[\u200c\u200d]")
+from app.http.fields import Id, Input, Line, Moment, Name, TimeZone
 
-
-def _clean(value: Any) -> Any:
-    """NFC, plain spaces, stripped: the same word typed on two keyboards must be the same value."""
-    if not isinstance(value, str):
-        return value
-    text = WIDE_SPACES.sub(" ", unicodedata.normalize("NFC", value)).strip()
-    if not JOINERS.sub("", text).isprintable():
-        raise ValueError("must not contain control characters")
-    return text
-
-
-def _time_zone(value: str) -> str:
-    try:
-        return ZoneInfo(value).key
-    except (ValueError, KeyError, OSError):  # a bad path, an unknown name, a folder such as "America"
-        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
-
-
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:  # the first or last day of the calendar
-        raise ValueError("must be a real date") from None
-
-
-Line = Annotated[str, BeforeValidator(_clean)]
 EmployeeCode = Annotated[Line, Field(min_length=1, max_length=64)]
-Name = Annotated[Line, Field(min_length=1, max_length=200)]
 Department = Annotated[Line, Field(min_length=1, max_length=200)]
-TimeZone = Annotated[Line, Field(min_length=1, max_length=64), AfterValidator(_time_zone)]
-ShiftId = Annotated[Line, Field(min_length=1, max_length=40)]
 
 
-class _Input(BaseModel):
-    """Unknown fields are refused, because a misspelt one would be lost in silence."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class Consent(_Input):
+class Consent(Input):
     """That the person agreed, when and how."""
 
-    given_at: Annotated[AwareDatetime, AfterValidator(_utc)]
+    given_at: Moment
     method: Annotated[Line, Field(min_length=1, max_length=100, examples=["signed form"])]
 
 
-class PersonCreate(_Input):
+class PersonCreate(Input):
     """A new person."""
 
     employee_code: EmployeeCode
     name: Name
     department: Department | None = None
-    timezone: TimeZone | None = Field(None, description="IANA name; null: the deployment's own.")
-    shift_id: ShiftId | None = None
+    timezone: TimeZone | None = Field(None, description="IANA name; null: that of wherever they punch.")
+    shift_id: Id | None = Field(None, description="The shift that they work, whatever the day.")
+    site_id: Id | None = Field(None, description="Where they belong, for its holidays; null: the first site.")
     consent: Consent | None = None
 
 
-class PersonUpdate(_Input):
+class PersonUpdate(Input):
     """What to change: a field that is not sent stays, null empties it."""
 
     employee_code: EmployeeCode | None = None
     name: Name | None = None
     department: Department | None = None
     timezone: TimeZone | None = None
-    shift_id: ShiftId | None = None
+    shift_id: Id | None = Field(None, description="Another one counts from today on; see `/v1/roster`.")
+    site_id: Id | None = None
     active: bool | None = None
     consent: Consent | None = None
 
@@ -113,6 +74,7 @@ class Person(BaseModel):
     department: str | None
     timezone: str | None
     shift_id: str | None
+    site_id: str | None
     active: bool
     consent: Consent | None
     n_templates: int

@@ -1,1 +1,1 @@
-"""Shifts, and who works which of them when."""
+"""When people are expected: shifts, who works which of them, and the days that a change of either makes stale."""

@@ -1,1 +1,1 @@
-"""Sites: places with a clock on the wall, and their holidays."""
+"""Sites: the places where attendance is taken, their clocks and their holidays."""

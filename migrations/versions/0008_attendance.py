@@ -175,6 +175,8 @@ def upgrade() -> None:
         sa.Column("person_id", sa.String(length=40), nullable=True),
         sa.Column("resolved_at", UtcDateTime(), nullable=True),
         sa.Column("resolved_by", sa.String(length=100), nullable=True),
+        sa.Column("was_enrolled", sa.Boolean(), nullable=True),
+        sa.Column("reason", sa.String(length=500), nullable=True),
         sa.ForeignKeyConstraint(
             ["person_id"], ["people.id"], name=op.f("fk_unknown_clusters_person_id_people"), ondelete="SET NULL"
         ),
@@ -204,9 +206,21 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_webhook_deliveries_person_id", "webhook_deliveries", ["person_id"])
-    op.create_index("ix_webhook_deliveries_status_due_at", "webhook_deliveries", ["status", "due_at"])
+    op.create_index("ix_webhook_deliveries_webhook_id_id", "webhook_deliveries", ["webhook_id", "id"])
+    op.create_index("ix_webhook_deliveries_created_at", "webhook_deliveries", ["created_at"])
     op.create_index(
-        "ix_webhook_deliveries_webhook_id_person_id_id", "webhook_deliveries", ["webhook_id", "person_id", "id"]
+        "ix_webhook_deliveries_pending",
+        "webhook_deliveries",
+        ["webhook_id", "person_id", "id"],
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_index(
+        "ix_webhook_deliveries_dead",
+        "webhook_deliveries",
+        ["webhook_id", "id"],
+        sqlite_where=sa.text("status = 'dead'"),
+        postgresql_where=sa.text("status = 'dead'"),
     )
 
     op.create_table(
@@ -300,8 +314,8 @@ def upgrade() -> None:
         sa.Column("quality", sa.Double(), nullable=False),
         sa.Column("seen_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
-        sa.Column("sealed_crop", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_embedding", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_crop", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["cluster_id"],
             ["unknown_clusters.id"],

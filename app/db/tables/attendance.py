@@ -69,9 +69,9 @@ class Capture(Base):
 class Event(Base):
     """Somebody was there. Its id is that of the decision that says why, where a face was the reason.
 
-    Corrections change the columns up to `is_deleted` and append what they were to `event_corrections`; those after it
-    follow from the rules and from the person's other events. `timezone` and `repeat_window_s` are the site's as they
-    were. `person_id` is null for unknown faces, and for people who were erased.
+    Corrections change `outcome` and the columns from `person_id` to `is_deleted`, and append what they were to
+    `event_corrections`; those after it follow from the rules and from the person's other events. `timezone` and
+    `repeat_window_s` are the site's as they were. `person_id` is null for unknown faces and for people who were erased.
     """
 
     __tablename__ = "events"
@@ -103,7 +103,7 @@ class Event(Base):
 
 
 class EventCorrection(Base):
-    """What somebody changed about an event, and why. Rows are only ever added."""
+    """What somebody changed about an event, and why; `before` is empty where they wrote it. Rows are only added."""
 
     __tablename__ = "event_corrections"
     __table_args__ = {"sqlite_autoincrement": True}

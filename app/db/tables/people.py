@@ -23,6 +23,7 @@ class Person(Base):
     timezone: Mapped[str | None] = mapped_column(String(64))
     # Of the standing assignment that is in force from today on, as `shift_assignments` has it.
     shift_id: Mapped[str | None] = mapped_column(String(40))
+    # Whose holidays count, and whose clock where they have none of their own; null: the first site's.
     site_id: Mapped[str | None] = mapped_column(String(40))
     active: Mapped[bool] = mapped_column(default=True)
     consent_given_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -11,7 +11,9 @@ from app.db.types import Base, UtcDateTime
 class UnknownCluster(Base):
     """Unknown faces that look like one person: open, or assigned to somebody, or dismissed as a stranger.
 
-    `was_enrolled`: the person it was assigned to had templates when the faces were seen, so that each was a miss.
+    `n_faces` counts all that ever came to it, of which only those are still kept that have not expired. `was_enrolled`:
+    the person it was assigned to had templates when the first face was looked for, so that each was a miss. `reason` is
+    what whoever dismissed it said.
     """
 
     __tablename__ = "unknown_clusters"
@@ -26,6 +28,8 @@ class UnknownCluster(Base):
     person_id: Mapped[str | None] = mapped_column(ForeignKey("people.id", ondelete="SET NULL"), index=True)
     resolved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     resolved_by: Mapped[str | None] = mapped_column(String(100))
+    was_enrolled: Mapped[bool | None]
+    reason: Mapped[str | None] = mapped_column(String(500))
 
 
 class UnknownFace(Base):
@@ -39,5 +43,6 @@ class UnknownFace(Base):
     quality: Mapped[float]
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    sealed_crop: Mapped[bytes] = mapped_column(LargeBinary)
+    # Before the crop: SQLite reads a row from its start, and crops are a hundred times as large.
     sealed_embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_crop: Mapped[bytes] = mapped_column(LargeBinary)

@@ -80,7 +80,7 @@ def erase(database: Database, person_id: str) -> None:
 
 def set_active(database: Database, person_id: str, active: bool) -> None:
     with database.write() as session:
-        people.update(session, person_id, PersonUpdate(active=active), make_principal())
+        people.update(session, person_id, PersonUpdate(active=active), make_principal(), "UTC")
 
 
 def held(replica: GalleryReplica) -> list[int]:

@@ -47,6 +47,32 @@ def test_columns_that_the_file_lacks_are_left_alone(
     assert people(client, operator)["E1"]["department"] == "R&D"
 
 
+def test_shifts_and_sites_are_imported_and_exported(client: TestClient, admin: dict[str, str]) -> None:
+    times = {"starts": "09:00", "ends": "17:00"}
+    early, late, old = (
+        client.post("/v1/shifts", json={"name": name, **times}, headers=admin).json()["id"] for name in "ABC"
+    )
+    client.delete(f"/v1/shifts/{old}", headers=admin)
+    header = "employee_code,name,shift_id,site_id\n"
+    rows = f"E1,Ada,{early},site_default\nE2,Bo,,\nE3,Cy,shf_none,\nE4,Di,,site_none\nE5,Ed,{old},\n"
+    result = send(client, admin, header + rows).json()
+    assert (result["created"], [error["code"] for error in result["errors"]]) == (
+        2,
+        ["shift_not_found", "site_not_found", "shift_not_found"],
+    )
+    changed = send(client, admin, header + f"E1,Ada,{late},site_default\nE2,Bo,{early},\n").json()
+    assert changed["updated"] == 2
+    stored = people(client, admin)
+    assert (stored["E1"]["shift_id"], stored["E1"]["site_id"]) == (late, "site_default")
+    roster = client.get("/v1/roster", headers=admin).json()["items"]
+    assert {(entry["person_id"], entry["shift_id"]) for entry in roster} == {
+        (stored["E1"]["id"], late),
+        (stored["E2"]["id"], early),
+    }
+    exported = client.get("/v1/people/export", headers=admin).text
+    assert send(client, admin, exported).json() == {"created": 0, "updated": 0, "unchanged": 2, "errors": []}
+
+
 def test_a_wrong_row_changes_nothing_and_the_others_are_taken(client: TestClient, operator: dict[str, str]) -> None:
     rows = 'E1,"Ada\nByron",,\n,Nobody,,\nE2,Bo,,Mars/Olympus\nE3,Cy,,\nE3,Cy again,,\nE4,,,\n'
     result = send(client, operator, HEADER + rows).json()

@@ -13,6 +13,7 @@ from app.db.tables import AuditEntry, GalleryChange
 from tests.app.factories import NOON, make_embedding, make_enrolment, make_person, make_template
 
 ADA = {"employee_code": "E1", "name": "Ada Byron"}
+DAY_SHIFT = {"name": "Day", "starts": "09:00", "ends": "18:00"}
 
 
 def create(client: TestClient, headers: dict[str, str], **fields: Any) -> Any:
@@ -22,7 +23,8 @@ def create(client: TestClient, headers: dict[str, str], **fields: Any) -> Any:
 
 def test_a_new_person_has_what_was_sent_and_no_templates(client: TestClient, operator: dict[str, str]) -> None:
     given_at = NOON.astimezone(timezone(timedelta(hours=2))).isoformat()
-    fields = {"department": "R&D", "timezone": "Europe/Berlin", "shift_id": "shf_1"}
+    shift_id = client.post("/v1/shifts", json=DAY_SHIFT, headers=operator).json()["id"]
+    fields = {"department": "R&D", "timezone": "Europe/Berlin", "shift_id": shift_id, "site_id": "site_default"}
     response = create(client, operator, **fields, consent={"given_at": given_at, "method": "signed form"})
     person = response.json()
     assert response.status_code == 201
