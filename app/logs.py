@@ -46,7 +46,8 @@ def _route_stdlib(settings: Settings, shared: list[Processor]) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for name in ("alembic", "faiss"):  # what they say at the information level is about their own insides
+    # What they say at the information level is about their own insides, or an address that may hold a token.
+    for name in ("alembic", "faiss", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()

@@ -1,12 +1,12 @@
 """A small REST client for the commands that talk to a running service."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import sleep
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import httpx
 import typer
@@ -104,6 +104,24 @@ class Client:
     def get_content(self, path: str) -> bytes:
         """GET what is not JSON, whole."""
         return self._answered(lambda: self._http.get(path)).content
+
+    def download(self, path: str, file: IO[bytes], tell: Callable[[int], None]) -> None:
+        """GET what is not JSON into a file, as it comes; `tell` hears how many bytes there are more."""
+
+        def send() -> httpx.Response:
+            answer = self._http.send(self._http.build_request("GET", path), stream=True)
+            if not answer.is_success:
+                answer.read()
+            return answer
+
+        with closing(self._answered(send)) as answer:
+            try:
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+                    tell(len(chunk))
+            except httpx.TransportError as error:
+                reason = type(error).__name__
+                raise ServiceError(f"{self._url} broke off in the middle ({reason}); try again") from error
 
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> Any:
         return self._answered(lambda: self._http.request(method, path, json=json)).json()

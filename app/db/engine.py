@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from typing import Any
@@ -77,6 +77,10 @@ class Database:
     def write(self) -> Iterator[Session]:
         with self._writers.begin() as session:
             yield session
+
+    def tell_after_commit(self, hook: Callable[[Session], None]) -> None:
+        """`hook` is called after every commit of this process, on the thread that wrote: it must be quick."""
+        event.listen(self._writers, "after_commit", hook)
 
     @contextmanager
     def write_in_turn(self) -> Iterator[Session]:

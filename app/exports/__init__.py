@@ -1,0 +1,1 @@
+"""Takes attendance out: for spreadsheets, for payroll and for other systems."""
