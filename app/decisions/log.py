@@ -10,6 +10,7 @@ from threading import Lock
 
 import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.db.engine import Database
 from app.db.types import new_id, utc_now
@@ -70,6 +71,17 @@ class DecisionLog:
             if entry.is_stored is None:
                 self._write_all_waiting()
         return [str(row["id"]) if entry.is_stored else None for row in entry.decisions]
+
+    def store_in(
+        self, session: Session, faces: Sequence[DecidedFace], circumstances: Circumstances, is_needed: Sequence[bool]
+    ) -> list[str | None]:
+        """Store in the caller's transaction; faces that are needed as evidence also where nothing else is kept."""
+        is_kept = [needed or self._keeps for needed in is_needed]
+        entry = _entry([face for face, kept in zip(faces, is_kept, strict=True) if kept], circumstances)
+        if entry.decisions:
+            queries.insert_decisions(session, entry.decisions, entry.candidates)
+        ids = iter(str(row["id"]) for row in entry.decisions)
+        return [next(ids) if kept else None for kept in is_kept]
 
     def _write_all_waiting(self) -> None:
         with self._queue:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, distinct, func, insert, or_, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.orm import Session
 
-from app.db.tables import DecisionCandidate, DecisionRow, Person
+from app.db.tables import DecisionCandidate, DecisionRow, Event, Person
 from app.decisions.rules import StoredFace
 
 # Ids in one IN (...): below every database's limit on bound values.
@@ -29,17 +29,23 @@ def insert_decisions(
         session.execute(insert(DecisionCandidate), [dict(row) for row in kept])
 
 
-def has_older(session: Session, before: datetime) -> bool:
-    return session.scalars(select(DecisionRow.id).where(DecisionRow.at < before).limit(1)).first() is not None
+def has_older(session: Session, since: datetime | None, before: datetime) -> bool:
+    """Whether decisions of that time are left that no event in the ledger stands on."""
+    return session.scalars(_purgeable(since, before).limit(1)).first() is not None
 
 
-def delete_older(session: Session, before: datetime, at_most: int) -> int:
-    """Deletes the oldest decisions made before a time; returns how many."""
-    oldest = select(DecisionRow.id).where(DecisionRow.at < before).order_by(DecisionRow.at).limit(at_most)
-    ids = list(session.scalars(oldest))
+def delete_older(session: Session, since: datetime | None, before: datetime, at_most: int) -> int:
+    """Deletes the oldest decisions of that time that no event in the ledger stands on; returns how many."""
+    ids = list(session.scalars(_purgeable(since, before).order_by(DecisionRow.at).limit(at_most)))
     for start in range(0, len(ids), _IDS_AT_ONCE):
         session.execute(delete(DecisionRow).where(DecisionRow.id.in_(ids[start : start + _IDS_AT_ONCE])))
     return len(ids)
+
+
+def _purgeable(since: datetime | None, before: datetime) -> Select[str]:
+    is_evidence = select(Event.id).where(Event.id == DecisionRow.id).exists()
+    old = select(DecisionRow.id).where(DecisionRow.at < before, ~is_evidence)
+    return old if since is None else old.where(DecisionRow.at >= since)
 
 
 def decision(session: Session, decision_id: str) -> DecisionRow | None:
@@ -50,13 +56,6 @@ def candidates(session: Session, decision_id: str) -> list[DecisionCandidate]:
     """Best first; without those who were erased."""
     of = select(DecisionCandidate).where(DecisionCandidate.decision_id == decision_id)
     return list(session.scalars(of.order_by(DecisionCandidate.rank)))
-
-
-def count_about(session: Session, person_id: str) -> int:
-    """Stored decisions that name a person or list them as a candidate."""
-    listed = select(DecisionCandidate.decision_id).where(DecisionCandidate.person_id == person_id)
-    about = or_(DecisionRow.person_id == person_id, DecisionRow.true_person_id == person_id, DecisionRow.id.in_(listed))
-    return session.scalars(select(func.count(distinct(DecisionRow.id))).where(about)).one()
 
 
 def newest(session: Session, model: str, limit: int) -> list[StoredFace]:

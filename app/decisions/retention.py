@@ -1,4 +1,7 @@
-"""Deletes decisions that are older than they may be kept, also where nobody is identified any more."""
+"""Deletes decisions that are older than they may be kept, also where nobody is identified any more.
+
+Those that an event in the ledger stands on are its evidence, and stay as long as it does.
+"""
 
 from datetime import datetime, timedelta
 
@@ -13,6 +16,7 @@ from app.periodic import Periodic
 _EVERY_S = 60.0
 # Deleted in one transaction: milliseconds, so that nobody who writes waits for it.
 _AT_ONCE = 2000
+_CLOCKS_APART = timedelta(days=1)
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +27,9 @@ class DecisionPurger:
     def __init__(self, database: Database, retention_days: int) -> None:
         self._database = database
         self._retention = timedelta(days=retention_days)
+        # Nothing that may be deleted is older than this, also by clocks that are hours slow: a year's evidence need not
+        # be looked through every minute.
+        self._purged_until: datetime | None = None
         self._periodic = Periodic("decision-purger", self.purge, _EVERY_S)
 
     def start(self) -> None:
@@ -37,11 +44,13 @@ class DecisionPurger:
         while not self._periodic.is_stopping and self._is_due(before):
             with self._database.write_in_turn() as session:
                 lock_gallery(session)  # erasing and judging change the same rows, in an order of their own
-                n_deleted += queries.delete_older(session, before, _AT_ONCE)
+                n_deleted += queries.delete_older(session, self._purged_until, before, _AT_ONCE)
+        if not self._periodic.is_stopping:
+            self._purged_until = before - _CLOCKS_APART
         if n_deleted:
             log.info("decisions.purged", n_deleted=n_deleted)
         return n_deleted
 
     def _is_due(self, before: datetime) -> bool:
         with self._database.read() as session:
-            return queries.has_older(session, before)
+            return queries.has_older(session, self._purged_until, before)

@@ -27,3 +27,4 @@ class FeedbackReceipt(BaseModel):
     correct: bool
     person_id: str | None
     raised: RaisedPair | None = Field(description="The pair for which the bar was raised, if any; nobody else changes.")
+    is_event_corrected: bool = Field(description="Whether an event of the ledger went to somebody else, or to nobody.")

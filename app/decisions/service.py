@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from app.attendance.ledger import Bookkeeper
 from app.audit.service import record
 from app.auth.scopes import Principal
-from app.db.tables import DecisionCandidate, DecisionRow
+from app.db.tables import DecisionCandidate, DecisionRow, Event
 from app.db.types import utc_now
 from app.decisions import queries, schemas
 from app.errors import ProblemError
@@ -29,10 +30,21 @@ class _Rival:
     lead: float
 
 
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What taking somebody's word needs: the lead that look-alikes must have, and who keeps the ledger."""
+
+    look_alike_margin: float
+    books: Bookkeeper
+
+
 def judge(
-    session: Session, event_id: str, feedback: schemas.Feedback, look_alike_margin: float, caller: Principal
+    session: Session, event_id: str, feedback: schemas.Feedback, judging: Judging, caller: Principal
 ) -> schemas.FeedbackReceipt:
-    """Note what was right or wrong; "not this person" raises the bar between the two people concerned, only."""
+    """Note what was right or wrong; "not this person" raises the bar between the two people concerned, only.
+
+    Where the decision is an event of the ledger, that is corrected.
+    """
     lock_gallery(session)  # from here on nobody is erased, and nobody else judges
     point_queries.lock_state(session)
     decision = queries.decision(session, event_id)
@@ -45,11 +57,26 @@ def judge(
     decision.judged_at, decision.judged_by = utc_now(), caller.actor
     session.flush()
     point_queries.take_back(session, event_id)  # an operator who judges again has changed their mind
-    raised = _raise_bar(session, decision, look_alike_margin)
+    raised = _raise_bar(session, decision, judging.look_alike_margin)
     record(session, caller.actor, "event.judged", event_id, {"correct": feedback.correct, "raised": raised is not None})
     return schemas.FeedbackReceipt(
-        event_id=event_id, correct=feedback.correct, person_id=feedback.person_id, raised=raised
+        event_id=event_id,
+        correct=feedback.correct,
+        person_id=feedback.person_id,
+        raised=raised,
+        is_event_corrected=_correct_event(session, decision, judging.books, caller),
     )
+
+
+def _correct_event(session: Session, decision: DecisionRow, books: Bookkeeper, caller: Principal) -> bool:
+    """The ledger's event, if there is one, goes to whoever it was; a decision that was right has its own again."""
+    event = session.get(Event, decision.id)
+    person_id = decision.person_id if decision.is_correct else decision.true_person_id
+    if event is None or event.person_id == person_id:
+        return False
+    reason = "feedback: right after all" if decision.is_correct else "feedback: not this person"
+    books.correct(session, event, {"person_id": person_id}, reason, caller.actor)
+    return True
 
 
 def _refuse_contradiction(decision: DecisionRow, feedback: schemas.Feedback) -> None:

@@ -15,6 +15,7 @@ from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.operating_points import queries, schemas, service, views
 from app.operating_points.dependencies import CalibratorDep, CaughtUpCalibratorDep, RecalibratorDep
+from app.review.labels import live_estimate
 
 router = APIRouter(prefix="/v1/threshold", tags=["Threshold"])
 
@@ -23,12 +24,16 @@ CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str
 
 @router.get("")
 def current(database: DatabaseDep, calibrator: CalibratorDep, _caller: OperatorDep) -> schemas.CurrentOperatingPoint:
-    """The threshold in force, why it is what it is, and in manual mode what auto mode would choose."""
+    """The threshold in force, why it is what it is, and in manual mode what auto mode would choose.
+
+    `live` says how it does, by what operators said of real faces.
+    """
     with database.read() as session:
         state = queries.state(session)
         row = _in_force(queries.point(session, state.current_id) if state.current_id else None)
         suggested = queries.point(session, state.suggested_id) if state.suggested_id else None
-        return schemas.CurrentOperatingPoint.of(row, suggested, calibrator.is_busy)
+        live = live_estimate(session, calibrator.model)
+        return schemas.CurrentOperatingPoint.of(row, suggested, calibrator.is_busy, live)
 
 
 @router.put("")

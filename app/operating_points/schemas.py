@@ -60,17 +60,35 @@ class OperatingPoint(BaseModel):
     reason: str | None
 
 
+class LiveEstimate(BaseModel):
+    """What operators said of faces that came by, extrapolated to all of them; see `GET /v1/review/estimate`."""
+
+    days: int = Field(description="How far back it looks.")
+    model: str
+    n_identified: int = Field(description="Faces that were named in this time.")
+    n_identified_judged: int = Field(description="Those of them of which an operator said whether that was right.")
+    n_unknown: int = Field(description="Faces that were not named.")
+    n_unknown_judged: int
+    fpir: Interval | None = Field(description="Share of strangers' faces that were named; null: not known yet.")
+    fnir: Interval | None = Field(description="Share of enrolled people's faces not named, or named as somebody else.")
+    misidentification: Interval | None = Field(description="The latter alone.")
+    advice: str | None = Field(description="What to judge before there is an estimate; null when there is one.")
+
+
 class CurrentOperatingPoint(OperatingPoint):
     """What is in force."""
 
     suggestion: OperatingPoint | None = Field(description="In manual mode: what auto mode would choose now.")
     is_calibrating: bool = Field(description="Whether a calibration is running in the replica that answers.")
+    live: LiveEstimate = Field(description="What operators said of the last 30 days, beside what was expected.")
 
     @classmethod
-    def of(cls, row: OperatingPointRow, suggested: OperatingPointRow | None, is_calibrating: bool) -> Self:
+    def of(
+        cls, row: OperatingPointRow, suggested: OperatingPointRow | None, is_calibrating: bool, live: LiveEstimate
+    ) -> Self:
         suggestion = OperatingPoint.model_validate(suggested) if suggested else None
         point = OperatingPoint.model_validate(row)
-        return cls(**point.model_dump(), suggestion=suggestion, is_calibrating=is_calibrating)
+        return cls(**point.model_dump(), suggestion=suggestion, is_calibrating=is_calibrating, live=live)
 
 
 class AutoThreshold(BaseModel):
