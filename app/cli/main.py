@@ -6,6 +6,8 @@ import typer
 
 from app import __version__
 from app.cli.backup import backup
+from app.cli.camera import camera
+from app.cli.cameras import app as cameras_app
 from app.cli.cluster import app as cluster_app
 from app.cli.demo import demo
 from app.cli.enroll import enroll
@@ -58,6 +60,7 @@ app.command("backup")(backup)
 app.command("enroll")(enroll)
 app.command("enroll-video")(enroll_video)
 app.command("identify")(identify)
+app.command("camera")(camera)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.add_typer(imports_app, name="import")
@@ -65,5 +68,6 @@ app.add_typer(exports_app, name="export")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(keys_app, name="keys")
+app.add_typer(cameras_app, name="cameras")
 app.add_typer(models_app, name="models")
 app.add_typer(threshold_app, name="threshold")
