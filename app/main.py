@@ -15,8 +15,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
+from app.attendance.batch import BatchSlots
+from app.attendance.day_routes import router as days_router
+from app.attendance.event_routes import router as events_router
+from app.attendance.ledger import Bookkeeper
+from app.attendance.punch_routes import router as punches_router
+from app.attendance.punches import PinCheck, Strangers
+from app.attendance.routes import router as captures_router
+from app.attendance.stale import StaleDays
 from app.audit.routes import router as audit_router
 from app.auth.middleware import AuthenticationMiddleware
+from app.cameras.routes import router as cameras_router
 from app.db.engine import open_database
 from app.db.migrate import upgrade
 from app.decisions.log import DecisionLog
@@ -26,6 +35,7 @@ from app.enrolment.routes import router as enrolment_router
 from app.enrolment.sweeper import UploadSweeper
 from app.enrolment.uploads import Uploads
 from app.errors import problem_for, problem_response
+from app.exports.routes import router as exports_router
 from app.gallery.replica import GalleryReplica
 from app.gallery.routes import router as gallery_router
 from app.gallery.upkeep import Upkeep
@@ -42,6 +52,7 @@ from app.inference.images import ImageReader
 from app.inference.loading import load_inference
 from app.inference.port import Inference
 from app.jobs.routes import router as jobs_router
+from app.metrics.attendance import AttendanceMetrics
 from app.metrics.identify import IdentifyMetrics
 from app.metrics.requests import RequestMetrics
 from app.metrics.routes import router as metrics_router
@@ -53,15 +64,37 @@ from app.operating_points.routes import router as operating_points_router
 from app.operating_points.service import ensure_point
 from app.people.routes import router as people_router
 from app.periodic import Periodic
+from app.review.clustering import Clusterer
+from app.review.retention import FacePurger
+from app.review.routes import router as review_router
 from app.sealing import Sealer
 from app.settings import Settings
+from app.shifts.routes import roster_router
+from app.shifts.routes import router as shifts_router
+from app.sites.routes import holidays_router
+from app.sites.routes import router as sites_router
 from app.system.routes import router as system_router
+from app.webhooks.retention import DeliveryPurger
+from app.webhooks.routes import router as webhooks_router
+from app.webhooks.sender import WebhookSender
 
 ROUTERS = (
     people_router,
     enrolment_router,
     identification_router,
+    captures_router,
+    events_router,
+    days_router,
+    punches_router,
     decisions_router,
+    sites_router,
+    holidays_router,
+    cameras_router,
+    shifts_router,
+    roster_router,
+    exports_router,
+    webhooks_router,
+    review_router,
     operating_points_router,
     gallery_router,
     jobs_router,
@@ -74,6 +107,9 @@ DESCRIPTION = "Face-recognition attendance: enrol people, identify them, and kno
 # What a form adds around the file it carries: boundaries, headers, small fields.
 FORM_OVERHEAD_BYTES = 1_000_000
 SCRUB_EVERY_S = 2.0
+# How soon the faces of one stranger are together, and how late what has expired is gone.
+CLUSTER_EVERY_S = 5.0
+PURGE_FACES_EVERY_S = 60.0
 
 
 def create_app(settings: Settings, inference: Inference | None = None) -> FastAPI:
@@ -97,6 +133,7 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
     app.state.owns_inference = inference is None
     app.state.metrics = metrics
     app.state.identify_metrics = IdentifyMetrics(metrics)
+    app.state.attendance_metrics = AttendanceMetrics(metrics)
     metrics.register(StateCollector(app.state))
     ProcessCollector(registry=metrics)
     for router in ROUTERS:
@@ -138,8 +175,20 @@ def prepare(app: FastAPI) -> None:
     state.sweeper.start()
     state.decision_purger = DecisionPurger(state.database, state.settings.decision_retention_days)
     state.decision_purger.start()
+    state.stale_days = StaleDays(state.database, Bookkeeper(state.settings.timezone))
+    state.stale_days.start()
     state.scrubber = Periodic("scrubber", state.database.scrub_leftovers, SCRUB_EVERY_S)
     state.scrubber.start()
+    state.webhook_purger = DeliveryPurger(state.database, state.settings.webhook_retention_days)
+    state.webhook_purger.start()
+    state.webhook_sender = WebhookSender(state.database, state.sealer)
+    state.webhook_sender.start()
+    card, model = state.inference.card, state.inference.info.model
+    state.clusterer = Clusterer(state.database, state.sealer, card, model)
+    state.clustering = Periodic("unknown-clusterer", state.clusterer.run, CLUSTER_EVERY_S)
+    state.clustering.start()
+    state.face_purger = Periodic("unknown-purger", FacePurger(state.database).purge, PURGE_FACES_EVERY_S)
+    state.face_purger.start()
     state.on_gallery_change = state.gallery.catch_up
     state.readiness["gallery"] = lambda: state.gallery.trouble
     state.is_prepared = True
@@ -147,7 +196,12 @@ def prepare(app: FastAPI) -> None:
 
 def _stop(app: FastAPI) -> None:
     app.state.is_prepared = False
+    app.state.face_purger.stop()
+    app.state.clustering.stop()
+    app.state.webhook_sender.stop()
+    app.state.webhook_purger.stop()
     app.state.scrubber.stop()
+    app.state.stale_days.stop()
     app.state.decision_purger.stop()
     app.state.sweeper.stop()
     app.state.recalibrator.stop()
@@ -165,6 +219,7 @@ def middleware(settings: Settings, metrics: RequestMetrics) -> list[Middleware]:
         timeout_s=settings.body_timeout_s,
         bytes_by_path={
             "/v1/enroll": settings.max_enroll_bytes,
+            "/v1/captures/batch": settings.max_batch_bytes,
             "/v1/identify/video": settings.max_video_bytes + FORM_OVERHEAD_BYTES,
             # Base64 takes four bytes for three; two pictures are compared.
             "/v1/identify": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
@@ -173,7 +228,7 @@ def middleware(settings: Settings, metrics: RequestMetrics) -> list[Middleware]:
     )
     return [
         Middleware(RequestContextMiddleware, observe=metrics.observe),
-        Middleware(OverloadMiddleware, paths={"/v1/identify", "/v1/compare"}),
+        Middleware(OverloadMiddleware, paths={"/v1/identify", "/v1/compare", "/v1/captures"}),
         Middleware(BodyLimitMiddleware, limits=limits),
         Middleware(AuthenticationMiddleware),
     ]
@@ -189,6 +244,8 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     app.state.in_flight = InFlight(timedelta(hours=settings.idempotency_ttl_hours))
     app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
     app.state.clip_slots = ClipSlots()
+    app.state.batch_slots = BatchSlots()
+    app.state.pin_check = PinCheck(app.state.database, Strangers())
     app.state.readiness = {}
     app.state.is_prepared = False
     app.state.on_gallery_change = lambda: None

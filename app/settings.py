@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     )
     max_batch_bytes: int = Field(500_000_000, ge=1, description="Largest batch of captures accepted.")
 
+    webhook_retention_days: int = Field(
+        30, ge=1, description="How long messages to webhooks are kept that were delivered or given up, for replay."
+    )
+
     workers: int = Field(
         1,
         ge=0,

@@ -19,7 +19,7 @@ class QualityLimits:
     """Where a measured value becomes a reason; one instance for enrolling, a milder one for searching.
 
     `min_face_px` px of the box's shorter side; `min_sharpness` as `measure_sharpness`; brightness 0..255;
-    angles in degrees; `min_detection_score` 0..1.
+    angles in degrees; `min_detection_score` 0..1; `min_score` 0..1 of the quality as a whole.
     """
 
     min_face_px: float
@@ -29,6 +29,7 @@ class QualityLimits:
     max_yaw_deg: float
     max_pitch_deg: float
     min_detection_score: float
+    min_score: float = 0.0
 
 
 # Chosen on the development photos so that about 1 in 200 ordinary press photos is refused for enrolling and 1 in
@@ -78,7 +79,7 @@ def measure_quality(chip: Chip, face: Face) -> Quality:
 
 
 def reasons_against(quality: Quality, limits: QualityLimits) -> tuple[Reason, ...]:
-    """Name everything that stands against using a face, in the order size, light, blur, pose, detection."""
+    """Name everything that stands against using a face, in the order size, light, blur, pose, detection, whole."""
     pose = quality.pose
     turned = abs(pose.yaw_deg) > limits.max_yaw_deg or abs(pose.pitch_deg) > limits.max_pitch_deg
     checks = (
@@ -88,6 +89,7 @@ def reasons_against(quality: Quality, limits: QualityLimits) -> tuple[Reason, ..
         (quality.sharpness < limits.min_sharpness, Reason.BLURRED),
         (turned, Reason.EXTREME_POSE),
         (quality.detection_score < limits.min_detection_score, Reason.LOW_DETECTION_SCORE),
+        (quality.score < limits.min_score, Reason.LOW_QUALITY),
     )
     return tuple(reason for failed, reason in checks if failed)
 

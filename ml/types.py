@@ -30,6 +30,7 @@ class Reason(StrEnum):
     EXTREME_POSE = "extreme_pose"
     OCCLUDED = "occluded"
     LOW_DETECTION_SCORE = "low_detection_score"
+    LOW_QUALITY = "low_quality"
     IDENTITY_CONFLICT = "identity_conflict"
     DUPLICATE_FRAME = "duplicate_frame"
 

@@ -11,17 +11,18 @@ lease has to expire after a crash, which is why there is no "in progress" row.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,6 +32,9 @@ from app.db.tables import IdempotencyKey
 from app.db.types import utc_now
 from app.errors import RETRY_AFTER_S, ProblemError
 from app.http.fingerprint import fingerprint
+from app.sealing import Sealer
+
+T = TypeVar("T")
 
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 PURGE_EVERY = timedelta(minutes=10)
@@ -106,6 +110,18 @@ class Idempotency:
         self._in_flight = in_flight
         self._ticket = ticket
 
+    @property
+    def key(self) -> str | None:
+        """The Idempotency-Key that was sent."""
+        return self._ticket.key if self._ticket else None
+
+    def sealed(self, sealer: Sealer) -> "Idempotency":
+        """For a body that holds a PIN: without the deployment's secret, nobody finds out which one from its hash."""
+        if self._ticket is None:
+            return self
+        sealed = replace(self._ticket, body_sha256=sealer.fingerprint(self._ticket.body_sha256))
+        return Idempotency(self._database, self._in_flight, sealed)
+
     def write(self, work: Callable[[Session], Answer], *, in_turn: bool = False) -> Response:
         """Runs `work` in one write transaction that also stores its answer; `in_turn`: it locks the gallery."""
         begin = self._database.write_in_turn if in_turn else self._database.write
@@ -120,18 +136,30 @@ class Idempotency:
         """For slow work: `attempt` opens its own transaction when it is ready to write, and calls `store` in it."""
         ticket = self._ticket
         if ticket is None:
-            return attempt(lambda _session, answer: answer).response()
+            return attempt(_keep_nothing).response()
         with self._in_flight.hold(ticket):
-            if (first := self._first_answer(ticket)) is not None:
+            return self._first_answer(ticket) or self._answer(ticket, attempt)
+
+    async def run_after(self, prepare: Callable[[], Awaitable[T]], attempt: Callable[[Store, T], Answer]) -> Response:
+        """As `run`, for work that first waits for something, such as the networks, and holds no thread meanwhile."""
+        ticket = self._ticket
+        if ticket is None:
+            return (await run_in_threadpool(attempt, _keep_nothing, await prepare())).response()
+        with self._in_flight.hold(ticket):
+            if (first := await run_in_threadpool(self._first_answer, ticket)) is not None:
                 return first
-            self._purge()
-            try:
-                return attempt(lambda session, answer: self._insert(session, ticket, answer)).response()
-            except Exception:
-                # Another process may have committed the same work meanwhile; then its answer is ours.
-                if (first := self._first_answer(ticket)) is None:
-                    raise
-                return first
+            prepared = await prepare()
+            return await run_in_threadpool(self._answer, ticket, lambda store: attempt(store, prepared))
+
+    def _answer(self, ticket: Ticket, attempt: Callable[[Store], Answer]) -> Response:
+        self._purge()
+        try:
+            return attempt(lambda session, answer: self._insert(session, ticket, answer)).response()
+        except Exception:
+            # Another process may have committed the same work meanwhile; then its answer is ours.
+            if (first := self._first_answer(ticket)) is None:
+                raise
+            return first
 
     def _first_answer(self, ticket: Ticket) -> Response | None:
         with self._database.read() as session:
@@ -193,6 +221,10 @@ async def _ticket(request: Request, owner: str, key: str) -> Ticket:
     if not KEY_PATTERN.fullmatch(key):
         raise ProblemError(422, "idempotency_key_invalid", "Idempotency-Key: 1 to 255 visible ASCII characters.")
     return Ticket(owner, f"{request.method} {request.url.path}", key, await fingerprint(request))
+
+
+def _keep_nothing(_session: Session, answer: Answer) -> Answer:
+    return answer
 
 
 def _row(ticket: Ticket, answer: Answer, now: datetime) -> IdempotencyKey:

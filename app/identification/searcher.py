@@ -1,7 +1,7 @@
 """Probes -> stored decisions, at the operating point in force: the one way in which anybody is named."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from app.inference.port import Inference
 from app.operating_points.current import CurrentPoint, PointInForce
 from ml.calibration import odds
 from ml.decision import decide
-from ml.quality import SEARCH_LIMITS, reasons_against
+from ml.quality import SEARCH_LIMITS, QualityLimits, reasons_against
 from ml.scoring import rank_candidates
 from ml.types import Decision, FloatArray, Quality
 
@@ -37,10 +37,16 @@ class Probe:
 class Searched:
     """What was decided about each probe, stored as which event, and on what ground."""
 
-    decisions: Sequence[Decision]
+    faces: Sequence[DecidedFace]
+    circumstances: Circumstances
     event_ids: Sequence[str | None]
     gallery: GalleryVersion
     point: CurrentPoint
+    limits: QualityLimits
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        return [face.decision for face in self.faces]
 
     def odds(self, decision: Decision) -> float | None:
         """In how many searches a stranger reaches this score once; None in an empty gallery."""
@@ -66,6 +72,18 @@ class Searcher:
         is_seen_with: NDArray[np.bool_] | None = None,
     ) -> Searched:
         """Decide who the faces of one image or clip are, and store that; `is_seen_with` as in `ml.decision.decide`."""
+        judged = self.judge(probes, request_id, caller, is_seen_with)
+        return replace(judged, event_ids=self.log.store(judged.faces, judged.circumstances))
+
+    def judge(
+        self,
+        probes: Sequence[Probe],
+        request_id: str,
+        caller: Principal,
+        is_seen_with: NDArray[np.bool_] | None = None,
+        limits: QualityLimits = SEARCH_LIMITS,
+    ) -> Searched:
+        """As `search`, without storing anything: for whoever does that in a transaction of their own."""
         card = self.inference.card
         embeddings = np.array([probe.embedding for probe in probes], dtype=np.float32).reshape(len(probes), card.dim)
         hits, version = self.gallery.search(embeddings, MAX_CANDIDATES)
@@ -74,7 +92,7 @@ class Searcher:
             rank_candidates(near, card.score_rule, MAX_CANDIDATES, probe.agreement)
             for near, probe in zip(hits, probes, strict=True)
         ]
-        reasons = [reasons_against(probe.quality, SEARCH_LIMITS) for probe in probes]
+        reasons = [reasons_against(probe.quality, limits) for probe in probes]
         decisions = decide(ranked, reasons, point.threshold, point.margins, is_seen_with)
         faces = [
             DecidedFace(decision, probe.quality, against)
@@ -88,4 +106,4 @@ class Searcher:
             gallery_revision=version.revision,
             model=self.gallery.model,
         )
-        return Searched(decisions, self.log.store(faces, circumstances), version, point)
+        return Searched(faces, circumstances, [None] * len(faces), version, point, limits)

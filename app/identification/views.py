@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from app.identification import schemas
 from app.identification.searcher import Searched
-from ml.quality import SEARCH_LIMITS, reasons_against
+from ml.quality import SEARCH_LIMITS, QualityLimits, reasons_against
 from ml.types import Decision, Sample
 
 People = Mapping[str, schemas.PersonRef]
@@ -66,9 +66,9 @@ def decision_view(searched: Searched, index: int, people: People, top_k: int) ->
     )
 
 
-def quality_view(sample: Sample) -> schemas.Quality:
+def quality_view(sample: Sample, limits: QualityLimits = SEARCH_LIMITS) -> schemas.Quality:
     """A sample's quality, and what stands against searching it."""
-    reasons = reasons_against(sample.quality, SEARCH_LIMITS)
+    reasons = reasons_against(sample.quality, limits)
     return schemas.Quality(score=sample.quality.score, reasons=[reason.value for reason in reasons])
 
 

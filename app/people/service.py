@@ -1,21 +1,25 @@
 """What can be done to people, inside a session that the caller commits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.attendance import erasure
 from app.audit.service import record
 from app.auth.scopes import Principal
 from app.db.tables import Person
 from app.db.types import new_id, utc_now
-from app.decisions.queries import count_about
 from app.errors import ProblemError
 from app.gallery.changes import record_additions, record_removals
 from app.gallery.queries import lock_gallery
 from app.http.idempotency import forget_answers_about
 from app.people import queries, schemas
+from app.shifts import roster
+from app.shifts.stale import mark_person
+from app.sites import service as sites
 
 
 def get(session: Session, person_id: str) -> Person:
@@ -27,23 +31,51 @@ def get(session: Session, person_id: str) -> Person:
 
 
 def create(session: Session, new: schemas.PersonCreate, caller: Principal) -> Person:
+    _refuse_unknown_site(session, new.site_id)
     person = Person(**row_of(new))
     session.add(person)
     _flush(session)
+    roster.assign_first(session, person.id, new.shift_id, caller.actor)
     record(session, caller.actor, "person.created", person.id)
     return person
 
 
-def update(session: Session, person_id: str, update: schemas.PersonUpdate, caller: Principal) -> Person:
+def update(
+    session: Session, person_id: str, update: schemas.PersonUpdate, caller: Principal, default_zone: str
+) -> Person:
+    """`default_zone` is that of sites without one: where the person may be, another shift counts from today on."""
     lock_gallery(session)  # before the person, as an erasure does: else each could wait for the other
     person = get(session, person_id)
-    changes, was_active = update.changes, person.active
+    changes, was_active, before = update.changes, person.active, Planned.of(person)
+    _refuse_unknown_site(session, update.site_id)
     apply(person, changes)
     _flush(session)
     if person.active != was_active:
         _enter_or_leave_gallery(session, person)
+    replan(session, person, before, caller, default_zone)
     record(session, caller.actor, "person.updated", person.id, {"fields": sorted(changes)})
     return person
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What of a person decides when they are expected."""
+
+    shift_id: str | None
+    home: tuple[str | None, str | None]
+
+    @classmethod
+    def of(cls, person: Person) -> "Planned":
+        return cls(person.shift_id, (person.timezone, person.site_id))
+
+
+def replan(session: Session, person: Person, before: Planned, caller: Principal, default_zone: str) -> None:
+    """After a change that is flushed: assigns the shift, and marks the days that it may have changed."""
+    now = Planned.of(person)
+    if now.shift_id != before.shift_id:
+        roster.assign_standing(session, person.id, now.shift_id, caller.actor, default_zone)
+    if now.home != before.home:
+        mark_person(session, person.id)  # other midnights, other holidays
 
 
 def apply(person: Person, changes: dict[str, Any]) -> bool:
@@ -64,17 +96,22 @@ def erase(session: Session, person_id: str, caller: Principal) -> schemas.Erasur
     get(session, person_id)
     template_ids = queries.template_ids(session, person_id)
     revision = record_removals(session, [(template_id, person_id) for template_id in template_ids])
-    n_events = count_about(session, person_id)
+    forgotten = erasure.forget(session, person_id)
     queries.delete_person(session, person_id)
     forget_answers_about(session, person_id)
     record(session, caller.actor, "person.erased", person_id, {"templates_deleted": len(template_ids)})
     return schemas.ErasureReceipt(
         person_id=person_id,
         templates_deleted=len(template_ids),
-        crops_deleted=0,  # no face crop is stored yet
-        events_anonymised=n_events,
+        crops_deleted=forgotten.n_crops,
+        events_anonymised=forgotten.n_events,
         gallery_revision=revision,
     )
+
+
+def _refuse_unknown_site(session: Session, site_id: str | None) -> None:
+    if site_id is not None:
+        sites.named(session, site_id)
 
 
 def _enter_or_leave_gallery(session: Session, person: Person) -> None:
@@ -122,6 +159,7 @@ def _view(person: Person, counts: dict[str, int]) -> schemas.Person:
         department=person.department,
         timezone=person.timezone,
         shift_id=person.shift_id,
+        site_id=person.site_id,
         active=person.active,
         consent=consent,
         n_templates=counts.get("n_templates", 0),

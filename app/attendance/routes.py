@@ -1,0 +1,168 @@
+"""`/v1/captures`: pictures that are recorded, one by one or many at once."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile as FormFile
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from app.attendance import batch, schemas
+from app.attendance.captures import MAX_FACES, Sent, Stand
+from app.attendance.dependencies import RecorderDep, SenderDep, moment_of
+from app.auth.dependencies import CAMERA
+from app.errors import ProblemError
+from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
+from app.http.dependencies import SettingsDep
+from app.http.idempotency import Answer, IdempotencyDep, Store
+from app.http.leaving import unless_gone
+from app.identification.routes import IdentifierDep, IdentifyMetricsDep, TopK
+from app.identification.service import Seen
+
+router = APIRouter(prefix="/v1/captures", tags=["Attendance"])
+
+NDJSON = "application/x-ndjson"
+_SEND = "Send the picture as the file `image` of a multipart/form-data form."
+_SEND_LINES = "Send one JSON object per line, with captured_at, image_base64 and idempotency_key."
+_FORM_SCHEMA = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {
+        "image": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "captured_at": {"type": "string", "format": "date-time", "description": "By the device's clock; else now."},
+        "direction": {"type": "string", "enum": ["in", "out"]},
+        "camera_id": {"type": "string", "description": "Which camera, if the key is not its own."},
+    },
+}
+_TEXTS = ("captured_at", "direction", "camera_id")
+_CAPTURE_BODY = {"requestBody": {"required": True, "content": {FORM: {"schema": _FORM_SCHEMA}}}}
+_BATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {NDJSON: {"schema": {"type": "string", "description": "One `BatchLine` as JSON per line."}}},
+    }
+}
+_BATCH_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "An answer line for each line."}
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureForm:
+    """What the form of a capture holds."""
+
+    image: bytes
+    sent: Sent
+
+
+async def _capture_form(request: Request, idempotency: IdempotencyDep) -> CaptureForm:
+    form = await request.form()
+    image, texts = (
+        form.get("image"),
+        {name: form.get(name) or None for name in ("captured_at", "direction", "camera_id")},
+    )
+    if not isinstance(image, FormFile) or any(isinstance(text, FormFile) for text in texts.values()):
+        raise ProblemError(422, "fields_invalid", _SEND)
+    captured_at, direction, camera_id = (str(text) if text else None for text in texts.values())
+    if direction not in (None, "in", "out"):
+        raise ProblemError(422, "fields_invalid", "direction: send in or out, or leave it out.")
+    return CaptureForm(
+        await image.read(),
+        Sent(
+            captured_at=moment_of("captured_at", captured_at) if captured_at else None,
+            direction=direction,  # type: ignore[arg-type]
+            camera_id=camera_id,
+            idempotency_key=idempotency.key,
+        ),
+    )
+
+
+CaptureFormDep = Annotated[CaptureForm, Depends(_capture_form)]
+
+
+@router.post(
+    "",
+    response_model=schemas.Recording,
+    openapi_extra=_CAPTURE_BODY,
+    dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND))],
+)
+async def record_capture(
+    request: Request,
+    sender: SenderDep,
+    idempotency: IdempotencyDep,
+    form: CaptureFormDep,
+    recorder: RecorderDep,
+    identifier: IdentifierDep,
+    metrics: IdentifyMetricsDep,
+    top_k: TopK = 3,
+    max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = MAX_FACES,
+) -> Response:
+    """Says who is in a picture, and records it: every person who is named was there.
+
+    `captured_at` may be up to a month ago and is corrected by how wrong the device's clock is, as `X-Device-Time` or
+    else its heartbeats say; 422 `captured_at_in_future` or `captured_at_too_old` where that cannot be. Captures may
+    come late and in any order: the days that they belong to are worked out anew.
+
+    Send an `Idempotency-Key`, and the same one with every retry. As long as the first answer is kept, a retry is given
+    it; later it is told 409 `capture_recorded` with `capture_id` and `event_ids`: count it as delivered.
+    """
+
+    async def look() -> tuple[Stand, Seen]:
+        stand = await run_in_threadpool(recorder.stand, form.sent, sender)
+        wait = partial(unless_gone, request)
+        return stand, await identifier.look(form.image, max_faces, wait, stand.cut)
+
+    def conclude(store: Store, looked: tuple[Stand, Seen]) -> Answer:
+        stand, seen = looked
+        identified = identifier.judge(seen, sender.request_id, sender.principal, stand.limits)
+        metrics.observe(identified.timing)
+
+        def keep(session: Session, recording: schemas.Recording) -> Answer:
+            return store(session, Answer(200, recording))
+
+        return Answer(200, recorder.commit(stand, identified, sender, keep, top_k))
+
+    return await idempotency.run_after(look, conclude)
+
+
+async def _batch_slots(request: Request) -> batch.BatchSlots:
+    slots: batch.BatchSlots = request.app.state.batch_slots
+    return slots
+
+
+@router.post(
+    "/batch",
+    response_class=StreamingResponse,
+    openapi_extra=_BATCH_BODY,
+    responses=_BATCH_ANSWER,
+    dependencies=[CAMERA, Depends(require_type(NDJSON, send=_SEND_LINES))],
+)
+async def record_batch(
+    request: Request,
+    sender: SenderDep,
+    recorder: RecorderDep,
+    identifier: IdentifierDep,
+    settings: SettingsDep,
+    slots: Annotated[batch.BatchSlots, Depends(_batch_slots)],
+) -> StreamingResponse:
+    """Records many captures, in order: a line each, and an answer line each as soon as it is known.
+
+    A line is `{captured_at, image_base64, direction?, camera_id?, idempotency_key}`, of which there may be 5,000. Its
+    answer is `{line, status, …}`: `recorded`, or `already_recorded` (an earlier call had it), both with `capture_id`
+    and `events`; or `refused` with `code` and `detail`, and `retry: true` where the same line may be good later. Good
+    lines are recorded whatever is wrong with others, each by itself; a blank line is passed over. Whoever is cut off
+    sends everything again. The last line is `{summary: {lines, recorded, already_recorded, refused}}`; without it the
+    answer is not complete. Nobody in front of a camera waits for a batch.
+    """
+    release = slots.take()
+    try:
+        spool = await batch.received(request.stream())
+    except BaseException:
+        release()
+        raise
+    work = batch.BatchWork(recorder, identifier, sender, settings.max_image_bytes)
+    return batch.BatchResponse(work.answers(spool), NDJSON, (spool.close, release))

@@ -1,0 +1,165 @@
+"""Punches by PIN, by badge and by operators; a PIN cannot be guessed, and nobody can be looked for."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from httpx import Response
+from sqlalchemy import func, select, update
+from starlette.testclient import TestClient
+
+from app.attendance.punches import LOCKED_FOR, MOST_FAILURES, Strangers, counted
+from app.db.engine import Database
+from app.db.tables import Event, IdempotencyKey, Person, PunchCredential
+from app.db.types import utc_now
+from tests.app.attendance.factories import make_worker, refuse_difference
+from tests.app.attendance.test_captures import make_camera
+
+Headers = dict[str, str]
+
+
+def punch(client: TestClient, headers: Headers, **body: Any) -> Response:
+    return client.post("/v1/punches", json=body, headers=headers)
+
+
+@pytest.fixture
+def worker(client: TestClient, operator: Headers, database: Database) -> str:
+    """Somebody with the code W1, a PIN and a badge."""
+    worker = make_worker(database=database, employee_code="W1")
+    assert client.put(f"/v1/people/{worker}/pin", json={"pin": "4711"}, headers=operator).status_code == 200
+    assert client.put(f"/v1/people/{worker}/badge", json={"badge": "04:A2:7F"}, headers=operator).status_code == 200
+    return worker
+
+
+def n_events(database: Database) -> int:
+    with database.read() as session:
+        return int(session.scalars(select(func.count()).select_from(Event)).one())
+
+
+def test_a_pin_or_a_badge_is_a_punch_at_the_camera(
+    client: TestClient, operator: Headers, database: Database, worker: str
+) -> None:
+    camera_id, camera = make_camera(database=database, direction="in")
+    by_pin = punch(client, camera, employee_code="W1", pin="4711")
+    by_badge = punch(client, camera, badge="04:A2:7F", direction="out")
+    assert (by_pin.status_code, by_badge.status_code) == (201, 201)
+    assert [(answer.json()["method"], answer.json()["direction"]) for answer in (by_pin, by_badge)] == [
+        ("pin", "in"),
+        ("badge", "out"),
+    ]
+    assert by_pin.json()["camera_id"] == camera_id
+    assert by_pin.json()["person"]["id"] == worker
+    refuse_difference(database=database, people=[worker])
+
+
+def test_an_operator_punches_for_anybody(client: TestClient, operator: Headers, database: Database) -> None:
+    make_worker(database=database, employee_code="W2")
+    occurred_at = (utc_now() - timedelta(days=90)).isoformat()
+    answer = punch(client, operator, employee_code="W2", occurred_at=occurred_at, reason="was there")
+    assert (answer.status_code, answer.json()["method"]) == (201, "manual")
+    shown = client.get(f"/v1/events/{answer.json()['id']}", headers=operator).json()
+    assert shown["corrections"][0]["reason"] == "was there"
+    assert punch(client, operator, employee_code="W9").json()["code"] == "person_not_found"
+
+
+def test_a_camera_cannot_punch_for_people_who_say_nothing(client: TestClient, camera: Headers, worker: str) -> None:
+    assert punch(client, camera, employee_code="W1").json()["code"] == "pin_missing"
+    assert punch(client, camera, badge="04:A2:80").json()["code"] == "badge_unknown"
+    assert punch(client, camera, employee_code="W1", pin="12").json()["code"] == "fields_invalid"
+    assert punch(client, camera, employee_code="W1", badge="x").json()["code"] == "fields_invalid"
+    old = (utc_now() - timedelta(days=40)).isoformat()
+    answer = punch(client, camera, employee_code="W1", pin="4711", occurred_at=old)
+    assert answer.json()["code"] == "captured_at_too_old"
+
+
+@pytest.mark.parametrize("employee_code", ["W1", "NOBODY"])
+def test_five_wrong_pins_lock_for_five_minutes_whoever_it_is(
+    client: TestClient, operator: Headers, camera: Headers, database: Database, worker: str, employee_code: str
+) -> None:
+    answers = [punch(client, camera, employee_code=employee_code, pin="0000") for _ in range(7)]
+    codes = [answer.json()["code"] for answer in answers]
+    assert codes == ["pin_wrong"] * 5 + ["pin_locked"] * 2
+    assert {answer.json()["detail"] for answer in answers[:5]} == {"This PIN is wrong, or there is nobody who has it."}
+    assert 290 <= int(answers[-1].headers["Retry-After"]) <= 300
+    if employee_code == "W1":
+        assert punch(client, camera, employee_code="W1", pin="4711").json()["code"] == "pin_locked"
+        with database.write() as session:
+            session.execute(update(PunchCredential).values(locked_until=utc_now() - timedelta(seconds=1)))
+        assert punch(client, camera, employee_code="W1", pin="4711").status_code == 201
+        with database.read() as session:
+            failures = session.scalars(select(PunchCredential.n_failures).where(PunchCredential.kind == "pin")).one()
+        assert failures == 0
+
+
+def test_a_hundred_guesses_at_once_are_no_more_than_five(
+    client: TestClient, camera: Headers, database: Database, worker: str
+) -> None:
+    def guess(n: int) -> str:
+        return str(punch(client, camera, employee_code="W1", pin=f"{n:04}").json().get("code"))
+
+    with ThreadPoolExecutor(8) as threads:
+        codes = list(threads.map(guess, range(24)))
+    assert sorted(set(codes)) == ["pin_locked", "pin_wrong"]
+    assert codes.count("pin_wrong") == MOST_FAILURES
+    assert n_events(database) == 0
+
+
+def test_who_is_not_active_is_nobody_at_a_camera(
+    client: TestClient, camera: Headers, database: Database, worker: str
+) -> None:
+    with database.write() as session:
+        session.execute(update(Person).values(active=False))
+    assert punch(client, camera, employee_code="W1", pin="4711").json()["code"] == "pin_wrong"
+    assert punch(client, camera, badge="04:A2:7F").json()["code"] == "badge_unknown"
+
+
+def test_a_repeated_punch_is_one_event_and_its_pin_cannot_be_read_from_what_is_stored(
+    client: TestClient, camera: Headers, database: Database, worker: str
+) -> None:
+    headers = {**camera, "Idempotency-Key": "k"}
+    first, again = (punch(client, headers, employee_code="W1", pin="4711") for _ in range(2))
+    assert first.json() == again.json()
+    assert n_events(database) == 1
+    assert punch(client, headers, employee_code="W1", pin="4712").json()["code"] == "idempotency_mismatch"
+    with database.read() as session:
+        stored = session.scalars(select(IdempotencyKey)).one()
+        credential = session.get(PunchCredential, (worker, "pin"))
+    assert credential is not None
+    assert str(credential.pin_hash).startswith("$argon2id$")
+    assert "4711" not in f"{stored.body}{stored.body_sha256}{credential.pin_hash}"
+
+
+def test_pins_and_badges_are_given_and_taken(
+    client: TestClient, operator: Headers, camera: Headers, database: Database, worker: str
+) -> None:
+    other = make_worker(database=database, employee_code="W2")
+    answer = client.put(f"/v1/people/{other}/badge", json={"badge": "04:A2:7F"}, headers=operator)
+    assert (answer.status_code, answer.json()["code"]) == (409, "badge_taken")
+    assert client.put(f"/v1/people/{worker}/badge", json={"badge": "04:A2:7F"}, headers=operator).status_code == 200
+    for kind in ("pin", "badge"):
+        assert client.delete(f"/v1/people/{worker}/{kind}", headers=operator).status_code == 204
+        assert client.delete(f"/v1/people/{worker}/{kind}", headers=operator).status_code == 204
+        assert client.delete(f"/v1/people/per_none/{kind}", headers=operator).json()["code"] == "person_not_found"
+    assert punch(client, camera, employee_code="W1", pin="4711").json()["code"] == "pin_wrong"
+    assert client.put(f"/v1/people/{other}/badge", json={"badge": "04:A2:7F"}, headers=operator).status_code == 200
+    assert client.put(f"/v1/people/{other}/pin", json={"pin": "12a4"}, headers=operator).status_code == 422
+    assert client.put(f"/v1/people/{other}/pin", json={"pin": "1234"}, headers=camera).status_code == 403
+
+
+def test_tries_are_counted_before_they_are_looked_at() -> None:
+    now = utc_now()
+    assert counted(0, None, now) == (None, 1, None)
+    assert counted(MOST_FAILURES - 1, None, now) == (None, MOST_FAILURES, now + LOCKED_FOR)
+    assert counted(MOST_FAILURES, now + LOCKED_FOR, now) == (now + LOCKED_FOR, MOST_FAILURES, now + LOCKED_FOR)
+    assert counted(MOST_FAILURES, now, now) == (None, 1, None)
+
+
+def test_tries_for_people_who_are_not_there_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.attendance.punches._STRANGERS_KEPT", 3)
+    strangers, now = Strangers(), utc_now()
+    for name in "abcde":
+        for _ in range(MOST_FAILURES):
+            strangers.count(name, now)
+    assert strangers.count("a", now) is None
+    assert strangers.count("e", now) == now + LOCKED_FOR
