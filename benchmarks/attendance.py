@@ -214,6 +214,7 @@ class Door:
             repeat_window_s=120,
             keeps_unknown=False,
             policy=Policy(),
+            min_face_px=None,
             moment=Moment(sent.at, sent.at, 0.0),
             clock=DeviceClock(None, sent.at),
             direction=None,

@@ -40,14 +40,28 @@ _REDUCTIONS: Final = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     1: 0,
 }
+_MOST_ENLARGED_PX: Final = 4096  # bounds memory and time; MTCNN shrinks what is larger anyway
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """An upright image, maybe smaller than the picture that was sent, and that picture's size, upright too, in px."""
+    """An upright image, smaller or larger than the picture that was sent, and that picture's size, upright too, in px."""
 
     image: RgbImage
     full_wh: tuple[int, int]
+
+    def enlarged(self, ratio: float) -> "Decoded":
+        """The image `ratio >= 1` times as large, for faces too small to be looked for; its sides stay below 4096 px.
+
+        No detail is gained, and none pretended: `in_full` counts in the picture that was sent.
+        """
+        height, width = self.image.shape[:2]
+        ratio = min(ratio, _MOST_ENLARGED_PX / max(width, height))
+        if ratio <= 1:
+            return self
+        size_wh = round(width * ratio), round(height * ratio)
+        larger = cv2.resize(self.image, size_wh, interpolation=cv2.INTER_CUBIC)
+        return Decoded(np.asarray(larger, dtype=np.uint8), self.full_wh)
 
     def in_full(self, sample: Sample) -> Sample:
         """A sample found in `image`, with all its pixels counted in the picture that was sent.

@@ -21,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.attendance import queries, schemas
-from app.attendance.captures import MAX_FACES, Recorder, Sender, Sent
+from app.attendance.captures import Recorder, Sender, Sent
 from app.attendance.views import recorded_views
 from app.errors import RETRY_AFTER_S, ProblemError, problem_for
 from app.identification.service import Identifier
@@ -107,6 +107,7 @@ class BatchWork:
     identifier: Identifier
     sender: Sender
     max_image_bytes: int
+    detector_min_px: int
 
     def answers(self, spool: Spool) -> Iterator[str]:
         """Lines of JSON: one per line, and the summary."""
@@ -135,10 +136,10 @@ class BatchWork:
 
     def _record(self, number: int, raw: bytes | None) -> schemas.BatchAnswer:
         line, image = self._read(raw)
-        sent = Sent(line.captured_at, line.direction, line.camera_id, line.idempotency_key)
+        sent = Sent(line.captured_at, line.direction, line.camera_id, line.idempotency_key, line.min_face_px)
         sender = self.sender
         stand = self.recorder.stand(sent, sender)
-        seen = self.identifier.look_at_leisure(image, MAX_FACES, stand.cut)
+        seen = self.identifier.look_at_leisure(image, stand.glance(self.detector_min_px))
         identified = self.identifier.judge(seen, sender.request_id, sender.principal, stand.limits)
         recording = self.recorder.commit(stand, identified, sender)
         return _done(number, "recorded", recording.capture.id, recording.events)
@@ -180,12 +181,6 @@ def _done(
     events: list[schemas.RecordedEvent],
 ) -> schemas.BatchAnswer:
     return schemas.BatchAnswer(line=number, status=status, capture_id=capture_id, events=events)
-
-
-def _words_of(invalid: ValidationError) -> str:
-    """Which fields are wrong, and how; never what was sent."""
-    wrong = invalid.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(": ".join([*(str(part) for part in each["loc"]), each["msg"]]) for each in wrong)
 
 
 def _json_line(answer: BaseModel) -> str:

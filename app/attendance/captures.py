@@ -30,7 +30,7 @@ from app.errors import ProblemError
 from app.gallery.queries import encode_embedding
 from app.identification import service as identification
 from app.identification.searcher import Searched
-from app.identification.service import Cut, Identified, Seen
+from app.identification.service import Glance, Identified, Seen
 from app.metrics.attendance import AttendanceMetrics
 from app.review.service import keep_face
 from app.sealing import Sealer
@@ -46,17 +46,20 @@ MAX_FACES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a sender says of one capture."""
+    """What a sender says of one capture. `min_face_px` is how small a face may be in its picture."""
 
     captured_at: datetime | None
     direction: schemas.Direction | None
     camera_id: str | None
     idempotency_key: str | None
+    min_face_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
     """Where and when a capture was taken, and what is recorded of whom is seen there.
+
+    `min_face_px` is the camera's policy, or else the sender's word; None: as everywhere.
 
     `owner` is whose Idempotency-Key it is: that of the camera, whichever of its keys it used, else the caller's.
     """
@@ -69,6 +72,7 @@ class Stand:
     repeat_window_s: int
     keeps_unknown: bool
     policy: Policy
+    min_face_px: int | None
     moment: Moment
     clock: DeviceClock
     direction: str | None
@@ -80,14 +84,14 @@ class Stand:
         policy = self.policy
         return replace(
             SEARCH_LIMITS,
-            min_face_px=SEARCH_LIMITS.min_face_px if policy.min_face_px is None else policy.min_face_px,
+            min_face_px=SEARCH_LIMITS.min_face_px if self.min_face_px is None else self.min_face_px,
             min_score=SEARCH_LIMITS.min_score if policy.min_quality is None else policy.min_quality,
         )
 
-    @property
-    def cut(self) -> Cut | None:
-        """How faces are cut out, where unknown ones are kept."""
-        return cut_faces if self.keeps_unknown else None
+    def glance(self, detector_min_px: int, max_faces: int = MAX_FACES) -> Glance:
+        """How its picture is looked at by a detector that sees faces from so many px on."""
+        enlarged = 1.0 if self.min_face_px is None else max(1.0, detector_min_px / self.min_face_px)
+        return Glance(max_faces, enlarged, cut_faces if self.keeps_unknown else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ class Recorder:
             repeat_window_s=site.repeat_window_s,
             keeps_unknown=site.unknown_days > 0 and policy.unknown == "keep",
             policy=policy,
+            min_face_px=policy.min_face_px or sent.min_face_px,
             moment=true_moment(session, camera, sent.captured_at, sender.clock, self.max_age_days),
             clock=sender.clock,
             direction=sent.direction or fixed,

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
@@ -15,6 +16,7 @@ from app.attendance import batch, schemas
 from app.attendance.captures import MAX_FACES, Sent, Stand
 from app.attendance.dependencies import RecorderDep, SenderDep, moment_of
 from app.auth.dependencies import CAMERA
+from app.cameras.schemas import SmallestFace
 from app.errors import ProblemError
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
 from app.http.dependencies import SettingsDep
@@ -26,6 +28,7 @@ from app.identification.service import Seen
 router = APIRouter(prefix="/v1/captures", tags=["Attendance"])
 
 NDJSON = "application/x-ndjson"
+_SMALLEST_FACE: TypeAdapter[int] = TypeAdapter(SmallestFace)
 _SEND = "Send the picture as the file `image` of a multipart/form-data form."
 _SEND_LINES = "Send one JSON object per line, with captured_at, image_base64 and idempotency_key."
 _FORM_SCHEMA = {
@@ -36,9 +39,15 @@ _FORM_SCHEMA = {
         "captured_at": {"type": "string", "format": "date-time", "description": "By the device's clock; else now."},
         "direction": {"type": "string", "enum": ["in", "out"]},
         "camera_id": {"type": "string", "description": "Which camera, if the key is not its own."},
+        "min_face_px": {
+            "type": "integer",
+            "minimum": 12,
+            "maximum": 10000,
+            "description": "Smallest face looked for in this picture; the camera's policy goes before.",
+        },
     },
 }
-_TEXTS = ("captured_at", "direction", "camera_id")
+_TEXTS = ("captured_at", "direction", "camera_id", "min_face_px")
 _CAPTURE_BODY = {"requestBody": {"required": True, "content": {FORM: {"schema": _FORM_SCHEMA}}}}
 _BATCH_BODY = {
     "requestBody": {
@@ -61,13 +70,10 @@ class CaptureForm:
 
 async def _capture_form(request: Request, idempotency: IdempotencyDep) -> CaptureForm:
     form = await request.form()
-    image, texts = (
-        form.get("image"),
-        {name: form.get(name) or None for name in ("captured_at", "direction", "camera_id")},
-    )
-    if not isinstance(image, FormFile) or any(isinstance(text, FormFile) for text in texts.values()):
+    image, texts = form.get("image"), [form.get(name) or None for name in _TEXTS]
+    if not isinstance(image, FormFile) or any(isinstance(text, FormFile) for text in texts):
         raise ProblemError(422, "fields_invalid", _SEND)
-    captured_at, direction, camera_id = (str(text) if text else None for text in texts.values())
+    captured_at, direction, camera_id, min_face_px = (str(text) if text else None for text in texts)
     if direction not in (None, "in", "out"):
         raise ProblemError(422, "fields_invalid", "direction: send in or out, or leave it out.")
     return CaptureForm(
@@ -77,8 +83,16 @@ async def _capture_form(request: Request, idempotency: IdempotencyDep) -> Captur
             direction=direction,  # type: ignore[arg-type]
             camera_id=camera_id,
             idempotency_key=idempotency.key,
+            min_face_px=_min_face_px(min_face_px) if min_face_px else None,
         ),
     )
+
+
+def _min_face_px(text: str) -> int:
+    try:
+        return _SMALLEST_FACE.validate_python(text)
+    except ValidationError:
+        raise ProblemError(422, "fields_invalid", "min_face_px: send a whole number from 12 to 10000.") from None
 
 
 CaptureFormDep = Annotated[CaptureForm, Depends(_capture_form)]
@@ -98,6 +112,7 @@ async def record_capture(
     recorder: RecorderDep,
     identifier: IdentifierDep,
     metrics: IdentifyMetricsDep,
+    settings: SettingsDep,
     top_k: TopK = 3,
     max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = MAX_FACES,
 ) -> Response:
@@ -114,7 +129,7 @@ async def record_capture(
     async def look() -> tuple[Stand, Seen]:
         stand = await run_in_threadpool(recorder.stand, form.sent, sender)
         wait = partial(unless_gone, request)
-        return stand, await identifier.look(form.image, max_faces, wait, stand.cut)
+        return stand, await identifier.look(form.image, stand.glance(settings.min_face_px, max_faces), wait)
 
     def conclude(store: Store, looked: tuple[Stand, Seen]) -> Answer:
         stand, seen = looked
@@ -164,5 +179,5 @@ async def record_batch(
     except BaseException:
         release()
         raise
-    work = batch.BatchWork(recorder, identifier, sender, settings.max_image_bytes)
+    work = batch.BatchWork(recorder, identifier, sender, settings.max_image_bytes, settings.min_face_px)
     return batch.BatchResponse(work.answers(spool), NDJSON, (spool.close, release))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from app.cameras.schemas import SmallestFace
 from app.http.fields import Id, Input, Line, Moment
 from app.identification.schemas import Candidate, Identification, PersonRef
 
@@ -237,6 +238,7 @@ class BatchLine(Input):
     image_base64: str
     direction: Direction | None = None
     camera_id: Id | None = None
+    min_face_px: SmallestFace | None = None
     idempotency_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 

@@ -3,9 +3,13 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from app.camera.clock import Stamp
+from app.camera.policy import LEAST_PX, USUAL_PX
+
+# Two detections of one face differ by about this much in size.
+_SHARE_OF_FACE: Final = 0.8
 
 
 class CaptureBrokenError(Exception):
@@ -25,6 +29,16 @@ class Capture:
     direction: str | None
     face_xyxy: tuple[float, float, float, float]
     jpeg: bytes
+
+    @property
+    def small_face_px(self) -> int | None:
+        """How small a face the service must look for; None where the visitor's is as large as it expects faces to be.
+
+        A service that looks for smaller ones than there are takes longer and finds faces in wallpaper.
+        """
+        x1, y1, x2, y2 = self.face_xyxy
+        smallest = int(_SHARE_OF_FACE * min(x2 - x1, y2 - y1))
+        return max(LEAST_PX, smallest) if smallest < USUAL_PX else None
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then the picture."""

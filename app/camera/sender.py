@@ -137,6 +137,8 @@ def deliver(http: httpx.Client, capture: Capture) -> Tried:
     fields = {"captured_at": capture.captured_at.isoformat()}
     if capture.direction is not None:
         fields["direction"] = capture.direction
+    if (small := capture.small_face_px) is not None:
+        fields["min_face_px"] = str(small)
     try:
         answer = http.post(
             "/v1/captures",

@@ -15,11 +15,17 @@ Direction = Annotated[
 ]
 
 
+# From what the detector's first network sees at once.
+SmallestFace = Annotated[int, Field(ge=12, le=10_000)]
+
+
 class Policy(Input):
     """What is recorded of whom a camera sees."""
 
-    min_face_px: Annotated[int, Field(ge=12, le=10_000)] | None = Field(
-        None, description="Smallest face, in pixels of its shorter side, that is looked at; null: the deployment's."
+    min_face_px: SmallestFace | None = Field(
+        None,
+        description="Smallest face, in pixels of its shorter side, that is looked at; null: what comes with the "
+        "capture, or else the deployment's.",
     )
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Worst quality at which a face counts; null: as usual."

@@ -58,7 +58,11 @@ def camera(
     spool_max_mb: Annotated[int, typer.Option(min=1, help="Most that waits; the oldest are kept.")] = 500,
     min_face_px: Annotated[
         int | None,
-        typer.Option(min=12, help="Smallest face sent, in pixels.", show_default="the camera's policy, else 7 % of the picture's height, 18 to 40"),
+        typer.Option(
+            min=12,
+            help="Smallest face sent, in pixels.",
+            show_default="the camera's policy, else 7 % of the picture's height, 18 to 40",
+        ),
     ] = None,
     started_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S"], help="When a film began.")

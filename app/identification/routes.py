@@ -21,7 +21,7 @@ from app.http.dependencies import DatabaseDep, SettingsDep
 from app.http.leaving import unless_gone
 from app.identification import schemas, service, videos
 from app.identification.searcher import MAX_CANDIDATES, Searcher
-from app.identification.service import Identifier
+from app.identification.service import Glance, Identifier
 from app.identification.videos import ClipIdentifier, ClipSlots
 from app.identification.views import quality_view
 from app.inference.clips import TO_SEARCH, ClipReader, video_limits
@@ -127,7 +127,7 @@ async def identify(
     One person is never given to two faces of one picture.
     """
     request_id = request.state.request_id
-    seen = await identifier.look(image, max_faces, partial(unless_gone, request))
+    seen = await identifier.look(image, Glance(max_faces), partial(unless_gone, request))
 
     def conclude() -> schemas.Identification:
         identified = identifier.decide(seen, request_id, caller)

@@ -27,6 +27,15 @@ Cut = Callable[[RgbImage, Sequence[Sample]], Sequence[RgbImage]]
 """Cuts from an image what is to be kept of each face: called before the image is let go."""
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How an image is looked at: `max_faces` at most, `enlarged` so often for small ones, and what is `cut` out."""
+
+    max_faces: int
+    enlarged: float = 1.0
+    cut: Cut | None = None
+
+
 class Wait(Protocol):
     """How a caller waits for what other threads do."""
 
@@ -64,7 +73,7 @@ class Identifier:
     images: ImageReader
     searcher: Searcher
 
-    async def look(self, data: bytes, max_faces: int, wait: Wait, cut: Cut | None = None) -> Seen:
+    async def look(self, data: bytes, glance: Glance, wait: Wait) -> Seen:
         """Decode an image and find its faces, holding no thread meanwhile.
 
         Raises:
@@ -74,24 +83,27 @@ class Identifier:
         started = perf_counter()
         with self.inference.place() as place:
             decoded = await wait(self.images.submit(data))
+            if glance.enlarged > 1:
+                decoded = await run_in_threadpool(decoded.enlarged, glance.enlarged)
             decoded_s = perf_counter()
-            analysis = await wait(place.submit(Ask([decoded.image], max_faces)))
+            analysis = await wait(place.submit(Ask([decoded.image], glance.max_faces)))
             looked_s = perf_counter()
+            cut = glance.cut
             crops = await run_in_threadpool(cut, decoded.image, analysis.samples[0]) if cut else ()
         return _seen(decoded, analysis, crops, (started, decoded_s, looked_s))
 
-    def look_at_leisure(self, data: bytes, max_faces: int, cut: Cut | None = None) -> Seen:
+    def look_at_leisure(self, data: bytes, glance: Glance) -> Seen:
         """As `look`, behind everybody in front of a camera; waits.
 
         Raises:
             ImageError: the bytes are no image that we accept.
         """
         started = perf_counter()
-        decoded = self.images.read(data)
+        decoded = self.images.read(data).enlarged(glance.enlarged)
         decoded_s = perf_counter()
-        analysis = self.inference.analyze([decoded.image], max_faces, Lane.BULK)
+        analysis = self.inference.analyze([decoded.image], glance.max_faces, Lane.BULK)
         looked_s = perf_counter()
-        crops = cut(decoded.image, analysis.samples[0]) if cut else ()
+        crops = glance.cut(decoded.image, analysis.samples[0]) if glance.cut else ()
         return _seen(decoded, analysis, crops, (started, decoded_s, looked_s))
 
     def decide(self, seen: Seen, request_id: str, caller: Principal) -> Identified:

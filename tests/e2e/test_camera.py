@@ -1,8 +1,7 @@
 """`rollcall camera` as a process, against a real service: the walking clip, with and without a network.
 
-The clip is small: its two people are 11 to 25 px wide, where 40 px are usual. So the service is told to look for
-smaller faces (`ROLLCALL_MIN_FACE_PX`), and this one camera's policy to search them. No other photo of them exists, so
-one of them is enrolled from enlarged frames of the clip.
+The clip is small: its two people are 11 to 25 px wide, where 40 px are usual, and all settings are the usual ones. No
+other photo of them exists, so one of them is enrolled from enlarged frames of the clip.
 """
 
 import json
@@ -27,7 +26,6 @@ from tests.app.camera.motion_jpeg import MotionJpeg
 from tests.ml.faces import data_file
 from tests.server import ROLLCALL, Server, enroll, environment, running_server
 
-SMALLEST_PX = 18
 PATIENCE_S = 120.0
 LATER = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 EARLIER = LATER - timedelta(hours=1)
@@ -116,7 +114,7 @@ class Entrance:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"ROLLCALL_MIN_FACE_PX": str(SMALLEST_PX), "ROLLCALL_WORKERS": "0"}
+    settings = {"ROLLCALL_WORKERS": "0"}
     with running_server(tmp_path_factory.mktemp("camera") / "data", **settings) as server:
         yield server
 
@@ -154,14 +152,12 @@ def test_one_in_for_whoever_is_enrolled_and_one_unknown_visitor_however_the_netw
 ) -> None:
     expected = [("identified", "E1", "in", None), ("unknown", None, "in", None)]
     with enrolled(admin, enlarged_frames(walking, columns, 30, 32, 34)):
-        entrance = Entrance.make(admin, min_face_px=SMALLEST_PX)
+        entrance = Entrance.make(admin)
         status, lines, err = play(server.url, entrance.key, walking, tmp_path / "a", *began(EARLIER))
         assert status == 0, (lines, err)
         assert sorted(entrance.ledger(admin, EARLIER)) == expected, lines
 
-        entrance, spool = Entrance.make(admin, min_face_px=SMALLEST_PX), tmp_path / "b"
-        # The client hears of its camera's policy, and remembers it.
-        assert play(server.url, entrance.key, None, spool)[0] == 0
+        entrance, spool = Entrance.make(admin), tmp_path / "b"
         server.stop()
         again = (server.url, entrance.key, walking, spool, "--realtime", "--wait-s", "100", *began(LATER))
         with client(*again) as process:

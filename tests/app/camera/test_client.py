@@ -94,22 +94,22 @@ def test_the_smallest_face_is_what_the_policy_of_the_camera_says_and_said_last(
     client = Client(make_server(service.url, tmp_path), Looking(), Console(StringIO(), is_json=False))
     client.run(None, Event(), 0.0)
     assert service.beats
-    assert client.min_face_px == 400
+    assert client.min_face_px(1080) == 400
     service.stop()
     again = Client(make_server(service.url, tmp_path), Looking(), Console(StringIO(), is_json=False))
     again.run(None, Event(), 0.0)
-    assert again.min_face_px == 400
+    assert again.min_face_px(1080) == 400
 
 
 @pytest.mark.parametrize("policy", [{}, {"min_face_px": None}, {"min_face_px": "40"}, {"min_face_px": True}])
-def test_a_policy_without_a_smallest_face_is_the_usual_one(
+def test_without_a_policy_the_smallest_face_is_what_the_height_of_the_picture_suggests(
     service: FakeService, tmp_path: Path, policy: dict[str, object]
 ) -> None:
     service.policy = policy
     (tmp_path / "policy.json").write_text("{")
     client = Client(make_server(service.url, tmp_path), Looking(), Console(StringIO(), is_json=False))
     client.run(None, Event(), 0.0)
-    assert client.min_face_px == 40
+    assert [client.min_face_px(height) for height in (120, 270, 480, 720, 2160)] == [18, 19, 34, 40, 40]
 
 
 def test_answers_are_passed_on_without_names(service: FakeService, tmp_path: Path, film: FilmSource) -> None:

@@ -43,7 +43,7 @@ class Desk:
     def __init__(self, outcome: Outcome | None = Outcome.IDENTIFIED) -> None:
         self.views: list[View] = []
         self._outcome = outcome
-        self.watcher = Watcher(Watching(FaceFinder, lambda: 40, self._take))
+        self.watcher = Watcher(Watching(FaceFinder, lambda _: 40, self._take))
 
     def watch(self, images: Sequence[RgbImage]) -> list[View]:
         self.watcher.run(Film(images), Event())
@@ -133,7 +133,7 @@ def test_the_finder_is_changed_with_the_policy_of_the_camera() -> None:
         made.append(min_face_px)
         return Blind(min_face_px, [])
 
-    watcher = Watcher(Watching(make_finder, lambda: next(sizes), lambda view: None))
+    watcher = Watcher(Watching(make_finder, lambda _: next(sizes), lambda view: None))
     watcher.run(Film([make_scene((EILEEN, 50 * step)) for step in range(4)]), Event())
     assert made == [40, 24]
 
@@ -153,6 +153,6 @@ def test_faces_are_looked_for_no_more_often_than_they_need(fps: float) -> None:
                 yield Frame(number / fps, MORNING, read_clocks(), image)
 
     n_frames = int(4 * fps)
-    watcher = Watcher(Watching(lambda px: Counting(px, []), lambda: 40, lambda view: None))
+    watcher = Watcher(Watching(lambda px: Counting(px, []), lambda _: 40, lambda view: None))
     watcher.run(Faster([make_scene((EILEEN, step % 400)) for step in range(n_frames)]), Event())
     assert 4 * 8 <= len(looked) <= 4 * 13.4
