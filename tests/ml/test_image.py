@@ -482,3 +482,22 @@ def test_a_sample_of_a_reduced_picture_is_told_in_pixels_of_the_full_one() -> No
 def test_a_sample_of_a_picture_in_full_stays_as_it_is() -> None:
     sample = make_sample(embedding=np.ones(4, np.float32) / 2)
     assert Decoded(np.zeros((600, 512, 3), np.uint8), full_wh=(512, 600)).in_full(sample) is sample
+
+
+def test_an_enlarged_picture_still_counts_in_the_pixels_of_the_one_that_was_sent() -> None:
+    decoded = Decoded(np.zeros((100, 200, 3), np.uint8), full_wh=(200, 100)).enlarged(2.0)
+    assert (decoded.image.shape, decoded.full_wh) == ((200, 400, 3), (200, 100))
+    sample = make_sample(embedding=np.ones(4, np.float32) / 2, box_xyxy=(39.5, 19.5, 79.5, 69.5))
+    assert decoded.in_full(sample).face.box_xyxy.tolist() == [19.5, 9.5, 39.5, 34.5]
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "ratio", "enlarged_hw"),
+    [((100, 200), 1.0, (100, 200)), ((1000, 2048), 3.0, (2000, 4096)), ((10, 5000), 3.0, (10, 5000))],
+)
+def test_a_picture_is_enlarged_no_further_than_the_detector_looks(
+    size_hw: tuple[int, int], ratio: float, enlarged_hw: tuple[int, int]
+) -> None:
+    height, width = size_hw
+    decoded = Decoded(np.zeros((height, width, 3), np.uint8), full_wh=(width, height))
+    assert decoded.enlarged(ratio).image.shape[:2] == enlarged_hw

@@ -89,6 +89,14 @@ def record(client: TestClient, headers: Headers, image: bytes, **sent: Any) -> d
     return dict(answer.json())
 
 
+def shrunk(image: bytes, share: float) -> bytes:
+    with Image.open(BytesIO(image)) as opened:
+        small = opened.resize((round(opened.width * share), round(opened.height * share)), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    small.save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
 def count(database: Database, table: Any) -> int:
     with database.read() as session:
         return int(session.scalars(select(func.count()).select_from(table)).one())
@@ -119,6 +127,31 @@ def test_whoever_is_named_was_there_and_a_stranger_is_an_event_without_a_name(
         assert (capture.camera_id, capture.owner) == (camera_id, camera_id)
         assert decision.person_id == named["person"]["id"]
         assert session.scalars(select(Day.n_events)).all() == [1]
+
+
+def test_a_face_smaller_than_usual_is_found_where_the_sender_or_the_policy_says_how_small(
+    client: TestClient, operator: Headers, database: Database
+) -> None:
+    enroll(client, operator, "G1", photos.grace(), photos.grace(variant=1), name="Grace Hopper")
+    _, camera = make_camera(database=database)
+    (near,) = record(client, camera, photos.grace())["faces"]
+    far = shrunk(photos.grace(), 26 / (near["box_xyxy"][2] - near["box_xyxy"][0]))
+    assert record(client, camera, far)["events"] == []
+    answer = record(client, camera, far, min_face_px="20")
+    (face,) = answer["faces"]
+    left, _, right, _ = face["box_xyxy"]
+    assert (face["outcome"], face["person"]["employee_code"]) == ("identified", "G1")
+    assert 20 < right - left < 36
+    _, near_only = make_camera(database=database, policy=Policy(min_face_px=40))
+    assert record(client, near_only, far, min_face_px="20")["events"] == []
+    _, far_too = make_camera(database=database, policy=Policy(min_face_px=20))
+    assert [event["outcome"] for event in record(client, far_too, far)["events"]] == ["identified"]
+
+
+@pytest.mark.parametrize("given", ["11", "0", "-20", "20.5", "1e3", "many", "10001", "²0"])
+def test_a_smallest_face_that_cannot_be_is_refused(client: TestClient, camera: Headers, given: str) -> None:
+    answer = send(client, camera, photos.grace(), min_face_px=given)
+    assert (answer.status_code, answer.json()["code"]) == (422, "fields_invalid")
 
 
 def test_a_retry_is_given_the_first_answer_and_later_told_that_it_is_recorded(

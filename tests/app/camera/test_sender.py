@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from app.camera.captures import Capture
 from app.camera.clock import read_clocks
 from app.camera.console import Console
-from app.camera.sender import Fate, Pauses, Sender, judged
+from app.camera.sender import Fate, Pauses, Sender, deliver, judged
 from app.camera.spool import Spool
 from tests.app.camera.factories import MORNING, make_capture, make_stamp
 from tests.app.camera.service import FakeService, Misbehaviour, running_service
@@ -215,3 +216,14 @@ def test_a_disk_that_fails_for_a_while_stops_nothing_for_good(service: FakeServi
         (tmp_path / "refused").unlink()
         at.deliver()
     assert len(list((tmp_path / "refused").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("width", "told"), [(20.0, "16"), (10.0, "12"), (49.0, "39"), (50.0, None), (200.0, None)])
+def test_the_service_is_told_how_small_a_face_is_only_where_it_would_not_look_for_it(
+    service: FakeService, tmp_path: Path, width: float, told: str | None
+) -> None:
+    capture = replace(make_capture(), face_xyxy=(10.0, 10.0, 10.0 + width, 10.0 + 1.3 * width))
+    with httpx.Client(base_url=service.url) as http:
+        deliver(http, capture)
+    (request,) = service.tries
+    assert request.fields.get("min_face_px") == told
