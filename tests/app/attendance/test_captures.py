@@ -34,7 +34,7 @@ from app.decisions.log import Circumstances, DecisionLog
 from app.decisions.retention import DecisionPurger
 from app.errors import ProblemError
 from app.identification.searcher import Searcher
-from app.identification.service import Identifier
+from app.identification.service import Glance, Identifier
 from app.inference.port import Inference
 from app.main import create_app
 from app.people import service as people
@@ -314,7 +314,7 @@ def test_somebody_erased_between_the_search_and_the_writing_is_nobody(
     recorder, sender = make_recorder(app=app), Sender(make_principal(), "req", DeviceClock(None, utc_now()))
     stand = recorder.stand(Sent(None, None, None, None), sender)
     identifier = make_identifier(app=app)
-    seen = identifier.look_at_leisure(photos.grace(), 1, stand.cut)
+    seen = identifier.look_at_leisure(photos.grace(), stand.glance(40, 1))
     identified = identifier.judge(seen, "req", sender.principal)
     assert identified.searched.decisions[0].person_id == person_id
     with database.write() as session:
@@ -389,7 +389,7 @@ def test_of_two_replicas_that_record_one_capture_at_once_one_is_told_so(
     recorder, identifier = make_recorder(app=app), make_identifier(app=app)
     sender = Sender(make_principal(), "req", DeviceClock(None, utc_now()))
     stand = recorder.stand(Sent(None, None, None, "k1"), sender)
-    seen = identifier.look_at_leisure(photos.grace(), 1)
+    seen = identifier.look_at_leisure(photos.grace(), Glance(1))
     identified = identifier.judge(seen, "req", sender.principal)
 
     def commit(_: int) -> str:
