@@ -18,12 +18,12 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from app.settings import Settings
+from app.settings import SHORTEST_KEY, Settings
 
 KEY_FILE: Final = "secret.key"
 
 
-class SealBrokenError(Exception):
+class SealBrokenError(ValueError):
     """What was to be opened was sealed with another key, or is damaged."""
 
 
@@ -32,7 +32,7 @@ class Sealer:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._boxes = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived(key, "seal"))) for key in keys])
-        self._fingerprint_key = _derived(keys[0], "fingerprint")
+        self._fingerprint_keys = [_derived(key, "fingerprint") for key in keys]
 
     @classmethod
     def of(cls, settings: Settings) -> "Sealer":
@@ -54,7 +54,11 @@ class Sealer:
 
     def fingerprint(self, content: str) -> str:
         """64 hexadecimal digits that only holders of the key can compute: for finding what must not be readable."""
-        return hmac.new(self._fingerprint_key, content.encode(), hashlib.sha256).hexdigest()
+        return self.fingerprints(content)[0]
+
+    def fingerprints(self, content: str) -> list[str]:
+        """The fingerprint to be stored, and those that may be stored since an earlier key came first."""
+        return [hmac.new(key, content.encode(), hashlib.sha256).hexdigest() for key in self._fingerprint_keys]
 
 
 def _derived(key: str, purpose: str) -> bytes:
@@ -62,18 +66,34 @@ def _derived(key: str, purpose: str) -> bytes:
 
 
 def _key_of_file(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_key_file(path)
+    key = path.read_text().strip()
+    if len(key) < SHORTEST_KEY:
+        raise SealBrokenError(f"{path} holds no key: put it back from a backup, or delete it to begin with a new one")
+    return key
+
+
+def _make_key_file(path: Path) -> None:
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    aside.touch(mode=0o600)
     try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        pass
-    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    made.touch(mode=0o600)
-    made.write_text(secrets.token_urlsafe(32) + "\n")
-    try:
-        os.link(made, path)  # unlike a rename it fails where another process was first
+        with aside.open("w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # what is sealed with it must not outlive it in a power cut
+        os.link(aside, path)  # unlike a rename it fails where another process was first
+        _sync_folder(path.parent)
     except FileExistsError:
         pass
     finally:
-        made.unlink()
-    return path.read_text().strip()
+        aside.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

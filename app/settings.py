@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 AUTO: Final = "auto"
+# Characters of a secret key: what can be guessed protects nothing.
+SHORTEST_KEY: Final = 16
 
 
 class Settings(BaseSettings):
@@ -119,8 +121,8 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _are_secrets(cls, given: SecretStr | None) -> SecretStr | None:
-        if given is not None and any(len(key.strip()) < 16 for key in given.get_secret_value().split(",")):
-            raise ValueError("each key needs at least 16 characters")
+        if given is not None and any(len(key.strip()) < SHORTEST_KEY for key in given.get_secret_value().split(",")):
+            raise ValueError(f"each key needs at least {SHORTEST_KEY} characters")
         return given
 
     @field_validator("timezone")

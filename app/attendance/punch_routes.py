@@ -72,7 +72,7 @@ def set_badge(
 ) -> schemas.Credential:
     """Gives somebody a badge, in place of the one they had; 409 `badge_taken` where it is somebody else's."""
     with database.write() as session:
-        return _view(punches.set_badge(session, person_id, sealer.fingerprint(new.badge), caller), "badge")
+        return _view(punches.set_badge(session, person_id, sealer.fingerprints(new.badge), caller), "badge")
 
 
 @router.delete("/people/{person_id}/pin", status_code=204)

@@ -6,6 +6,7 @@ not there, or has no PIN, is answered as for a wrong one, as late and as often.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
@@ -145,6 +146,8 @@ class PunchClock:
         camera = camera_for(session, caller, punch.camera_id)
         if person_id not in queries.lock_people(session, {person_id}):
             raise ProblemError(404, "person_not_found", "This person was just erased.")
+        if punch.badge is not None:
+            self._renew_badge(session, person_id, punch.badge)
         occurred_at = self._moment(session, camera, punch, sender)
         event = self._place(session, camera, person_id, caller).event(
             _method(punch), person_id, occurred_at, punch.direction or _fixed(camera), caller
@@ -172,9 +175,16 @@ class PunchClock:
             return PunchPlace.of_site(queries.home_site(session, person_id, sites.DEFAULT_SITE), zone)
         return PunchPlace.of_site(sites.get(session, sites.DEFAULT_SITE), zone)
 
+    def _renew_badge(self, session: Session, person_id: str, badge: str) -> None:
+        """Where it was given out under an earlier secret key, it is stored under the present one from now on."""
+        stored, *earlier = self.sealer.fingerprints(badge)
+        credential = queries.credential(session, person_id, "badge")
+        if credential is not None and credential.badge_hmac in earlier:
+            credential.badge_hmac = stored
+
     def _person_of_badge(self, badge: str) -> str:
         with self.pins.database.read() as session:
-            person_id = queries.person_of_badge(session, self.sealer.fingerprint(badge))
+            person_id = queries.person_of_badge(session, self.sealer.fingerprints(badge))
         if person_id is None:
             raise ProblemError(403, "badge_unknown", "Nobody has this badge. PUT /v1/people/{id}/badge gives it out.")
         return person_id
@@ -185,13 +195,17 @@ def set_pin(session: Session, person_id: str, pin_hash: str, caller: Principal) 
     return _set(session, person_id, caller, "pin", {"pin_hash": pin_hash, "n_failures": 0, "locked_until": None})
 
 
-def set_badge(session: Session, person_id: str, badge_hmac: str, caller: Principal) -> PunchCredential:
-    """Give somebody a badge; 409 where it is somebody else's."""
+def set_badge(session: Session, person_id: str, badge_hmacs: Sequence[str], caller: Principal) -> PunchCredential:
+    """Give somebody a badge, stored under the first of these; 409 where somebody else has it under any of them."""
+    taken = ProblemError(
+        409, "badge_taken", "Another person has this badge. Take it from them first: DELETE /v1/people/{id}/badge."
+    )
+    if queries.badge_owner(session, badge_hmacs) not in (None, person_id):
+        raise taken
     try:
-        return _set(session, person_id, caller, "badge", {"badge_hmac": badge_hmac, "n_failures": 0})
-    except IntegrityError:
-        detail = "Another person has this badge. Take it from them first: DELETE /v1/people/{id}/badge."
-        raise ProblemError(409, "badge_taken", detail) from None
+        return _set(session, person_id, caller, "badge", {"badge_hmac": badge_hmacs[0], "n_failures": 0})
+    except IntegrityError:  # given out twice at the same moment
+        raise taken from None
 
 
 def remove(session: Session, person_id: str, kind: str, caller: Principal) -> None:

@@ -202,10 +202,16 @@ def active_person_id(session: Session, *, employee_code: str | None, person_id: 
     return session.scalars(select(Person.id).where(is_meant, Person.active)).one_or_none()
 
 
-def person_of_badge(session: Session, badge_hmac: str) -> str | None:
-    """Who carries a badge, if they are active."""
+def person_of_badge(session: Session, badge_hmacs: Collection[str]) -> str | None:
+    """Who carries a badge, if they are active; it was stored under one of these."""
     of = select(PunchCredential.person_id).join(Person, Person.id == PunchCredential.person_id)
-    return session.scalars(of.where(PunchCredential.badge_hmac == badge_hmac, Person.active)).one_or_none()
+    return session.scalars(of.where(PunchCredential.badge_hmac.in_(badge_hmacs), Person.active)).first()
+
+
+def badge_owner(session: Session, badge_hmacs: Collection[str]) -> str | None:
+    """Whose badge it is, active or not."""
+    of = select(PunchCredential.person_id).where(PunchCredential.badge_hmac.in_(badge_hmacs))
+    return session.scalars(of).first()
 
 
 def lock_credential(session: Session, person_id: str, kind: str) -> PunchCredential | None:

@@ -74,3 +74,15 @@ def test_a_fingerprint_is_the_same_for_the_same_content_and_key_only() -> None:
     assert Sealer([KEY]).fingerprint("badge 7") == Sealer([KEY]).fingerprint("badge 7")
     assert Sealer([KEY]).fingerprint("badge 7") != Sealer([KEY]).fingerprint("badge 8")
     assert Sealer([KEY]).fingerprint("badge 7") != Sealer([NEW]).fingerprint("badge 7")
+
+
+def test_what_was_fingerprinted_under_an_earlier_key_is_found_under_the_new_one() -> None:
+    now, earlier = Sealer([NEW, KEY]).fingerprints("badge 7")
+    assert now == Sealer([NEW]).fingerprint("badge 7")
+    assert earlier == Sealer([KEY]).fingerprint("badge 7")
+
+
+def test_a_key_file_that_a_power_cut_has_emptied_is_not_taken_for_a_key(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_text("\n")
+    with pytest.raises(SealBrokenError, match="from a backup"):
+        Sealer.of(Settings(data_dir=tmp_path))

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import Response
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
@@ -13,6 +14,7 @@ from app.attendance.punches import LOCKED_FOR, MOST_FAILURES, Strangers, counted
 from app.db.engine import Database
 from app.db.tables import Event, IdempotencyKey, Person, PunchCredential
 from app.db.types import utc_now
+from app.sealing import Sealer
 from tests.app.attendance.factories import make_worker, refuse_difference
 from tests.app.attendance.test_captures import make_camera
 
@@ -128,6 +130,22 @@ def test_a_repeated_punch_is_one_event_and_its_pin_cannot_be_read_from_what_is_s
     assert credential is not None
     assert str(credential.pin_hash).startswith("$argon2id$")
     assert "4711" not in f"{stored.body}{stored.body_sha256}{credential.pin_hash}"
+
+
+def test_a_badge_outlives_the_replacement_of_the_secret_key(
+    client: TestClient, app: FastAPI, camera: Headers, operator: Headers, worker: str, database: Database
+) -> None:
+    other = make_worker(database=database, employee_code="W2")
+    old, new = "the secret key of the first year", "the secret key of the second year"
+    for keys in ([old], [new, old]):
+        app.state.sealer = Sealer(keys)
+        if keys == [old]:
+            client.put(f"/v1/people/{worker}/badge", json={"badge": "04:A2:7F"}, headers=operator)
+        taken = client.put(f"/v1/people/{other}/badge", json={"badge": "04:A2:7F"}, headers=operator)
+        assert taken.json()["code"] == "badge_taken"
+        assert punch(client, camera, badge="04:A2:7F").status_code == 201
+    app.state.sealer = Sealer([new])  # it was used meanwhile, so the old key is not needed any more
+    assert punch(client, camera, badge="04:A2:7F").status_code == 201
 
 
 def test_pins_and_badges_are_given_and_taken(
