@@ -11,9 +11,8 @@ _HEAPS: Final = 2
 def share_heaps() -> None:
     """Let all threads allocate from two heaps; to be called before there are threads.
 
-    glibc gives each thread a heap of its own, which keeps what the thread once needed: with some forty threads that
-    look at pictures of all sizes (`python -m benchmarks.soak`) it held 2.3 GB after five minutes and went on growing, and
-    1.7 GB with two heaps. Other C libraries have no such call, and need none.
+    glibc gives each thread a heap of its own, which keeps what the thread once needed; some forty threads look at
+    pictures of all sizes here. Other C libraries have no such call, and need none.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _HEAPS)
