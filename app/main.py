@@ -19,8 +19,8 @@ from app.attendance.batch import BatchSlots
 from app.attendance.day_routes import router as days_router
 from app.attendance.event_routes import router as events_router
 from app.attendance.ledger import Bookkeeper
+from app.attendance.pins import PinHasher
 from app.attendance.punch_routes import router as punches_router
-from app.attendance.punches import PinCheck, Strangers
 from app.attendance.routes import router as captures_router
 from app.attendance.stale import StaleDays
 from app.audit.routes import router as audit_router
@@ -245,7 +245,7 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
     app.state.clip_slots = ClipSlots()
     app.state.batch_slots = BatchSlots()
-    app.state.pin_check = PinCheck(app.state.database, Strangers())
+    app.state.pin_hasher = PinHasher()
     app.state.readiness = {}
     app.state.is_prepared = False
     app.state.on_gallery_change = lambda: None

@@ -30,7 +30,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy import select
 
-from app.attendance.captures import Recorder, Sender, Stand, refuse_recorded
+from app.attendance.captures import CaptureKey, Recorder, Sender, Stand, refuse_recorded
 from app.attendance.ledger import Bookkeeper
 from app.attendance.moments import DeviceClock, Moment
 from app.auth.scopes import Principal, Scope
@@ -194,7 +194,7 @@ class Door:
             for sent in captures:
                 stand, sender = self._stand(sent), self._sender(sent)
                 try:
-                    refuse_recorded(session, stand)
+                    refuse_recorded(session, stand.key)
                 except ProblemError:
                     n_repeated += 1
                 else:
@@ -206,7 +206,7 @@ class Door:
 
     def _stand(self, sent: Sent) -> Stand:
         return Stand(
-            owner="key_benchmark",
+            key=CaptureKey("key_benchmark", sent.key, ""),
             created_by="key:key_benchmark",
             camera_id=None,
             site_id="site_default",
@@ -218,7 +218,6 @@ class Door:
             moment=Moment(sent.at, sent.at, 0.0),
             clock=DeviceClock(None, sent.at),
             direction=None,
-            idempotency_key=sent.key,
         )
 
     def _searched(self, sent: Sent) -> Searched:
@@ -264,7 +263,7 @@ def what_followed(database: Database) -> tuple[dict[str, tuple[Any, ...]], dict[
             keys[row.id]: (keys.get(row.duplicate_of), *row[2:])
             for row in session.execute(select(Event.id, Event.duplicate_of, *judged))
         }
-        rows = session.execute(select(Day.person_id, Day.local_date, *columns))
+        rows = session.execute(select(Day.person_id, Day.local_date, *columns).where(Day.n_events > 0))
         return events, {(row.person_id, row.local_date): tuple(row[2:]) for row in rows}
 
 

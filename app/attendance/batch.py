@@ -6,10 +6,10 @@ was recorded is found by its idempotency key.
 """
 
 import base64
-import binascii
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from tempfile import SpooledTemporaryFile
 from threading import BoundedSemaphore
 from typing import IO, Final, Literal
@@ -123,6 +123,8 @@ class BatchWork:
                 if problem.status_code in _AWAY and interruption is None:
                     log_failure(log, "batch.interrupted", error, line=number)
                     interruption = problem  # what it takes is away: the rest would wait for it line by line
+                elif problem.code == "internal_error":
+                    log_failure(log, "batch.line_failed", error, line=number)
                 answer = self._refused(number, problem)
             counts[answer.status] += 1
             yield _json_line(answer)
@@ -136,7 +138,14 @@ class BatchWork:
 
     def _record(self, number: int, raw: bytes | None) -> schemas.BatchAnswer:
         line, image = self._read(raw)
-        sent = Sent(line.captured_at, line.direction, line.camera_id, line.idempotency_key, line.min_face_px)
+        sent = Sent(
+            image_sha256=sha256(image).hexdigest(),
+            captured_at=line.captured_at,
+            direction=line.direction,
+            camera_id=line.camera_id,
+            idempotency_key=line.idempotency_key,
+            min_face_px=line.min_face_px,
+        )
         sender = self.sender
         stand = self.recorder.stand(sent, sender)
         seen = self.identifier.look_at_leisure(image, stand.glance(self.detector_min_px))
@@ -150,14 +159,14 @@ class BatchWork:
         try:
             line = schemas.BatchLine.model_validate_json(raw)
             return line, base64.b64decode(line.image_base64, validate=True)
-        except binascii.Error:
-            raise ProblemError(422, "fields_invalid", "image_base64: send the file in standard base64.") from None
         except ValidationError as invalid:
             wrong = invalid.errors(include_input=False, include_url=False, include_context=False)
             words = (
                 ": ".join((".".join(str(part) for part in each["loc"]), each["msg"])).lstrip(": ") for each in wrong
             )
             raise ProblemError(422, "fields_invalid", "; ".join(words)) from None
+        except ValueError:  # what is not base64, or not even ASCII
+            raise ProblemError(422, "fields_invalid", "image_base64: send the file in standard base64.") from None
 
     def _refused(self, number: int, problem: ProblemError) -> schemas.BatchAnswer:
         if problem.code == "capture_recorded":

@@ -7,7 +7,8 @@ same picture is never two punches.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from time import perf_counter
 from typing import Final
 
@@ -18,6 +19,7 @@ from app.attendance import queries, schemas
 from app.attendance.crops import as_jpeg, cut_faces
 from app.attendance.ledger import Bookkeeper
 from app.attendance.moments import DeviceClock, Moment, true_moment
+from app.attendance.places import direction_at
 from app.attendance.views import capture_view, recorded_views
 from app.auth.scopes import Principal
 from app.cameras.schemas import Policy
@@ -48,6 +50,7 @@ MAX_FACES: Final = 20
 class Sent:
     """What a sender says of one capture. `min_face_px` is how small a face may be in its picture."""
 
+    image_sha256: str
     captured_at: datetime | None
     direction: schemas.Direction | None
     camera_id: str | None
@@ -56,15 +59,32 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Where and when a capture was taken, and what is recorded of whom is seen there.
-
-    `min_face_px` is the camera's policy, or else the sender's word; None: as everywhere.
+class CaptureKey:
+    """What makes a capture one that was sent before.
 
     `owner` is whose Idempotency-Key it is: that of the camera, whichever of its keys it used, else the caller's.
     """
 
     owner: str
+    idempotency_key: str | None
+    content_sha256: str
+
+    @classmethod
+    def of(cls, sent: Sent, camera: Camera | None, sender: "Sender") -> "CaptureKey":
+        """Of the same picture at the same time it is the same, however often it is sent."""
+        at = "" if sent.captured_at is None else sent.captured_at.astimezone(UTC).isoformat()
+        content = sha256(f"{sent.image_sha256} {at}".encode()).hexdigest()
+        return cls(camera.id if camera else sender.principal.id, sent.idempotency_key, content)
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where and when a capture was taken, and what is recorded of whom is seen there.
+
+    `min_face_px` is the camera's policy, or else the sender's word; None: as everywhere.
+    """
+
+    key: CaptureKey
     created_by: str
     camera_id: str | None
     site_id: str
@@ -76,7 +96,6 @@ class Stand:
     moment: Moment
     clock: DeviceClock
     direction: str | None
-    idempotency_key: str | None
 
     @property
     def limits(self) -> QualityLimits:
@@ -118,9 +137,9 @@ class Recorder:
         """Where and when, before anybody looks at the picture; refuses what cannot be, and what is recorded already."""
         with self.database.read() as session:
             camera = camera_for(session, sender.principal, sent.camera_id)
-            stand = self._stand(session, camera, sent, sender)
-            refuse_recorded(session, stand)
-        return stand
+            key = CaptureKey.of(sent, camera, sender)
+            refuse_recorded(session, key)
+            return self._stand(session, camera, sent, sender, key)
 
     def commit(
         self, stand: Stand, identified: Identified, sender: Sender, store: StoreAnswer | None = None, top_k: int = 3
@@ -146,7 +165,7 @@ class Recorder:
         self, session: Session, stand: Stand, identified: Identified, sender: Sender, top_k: int = 3
     ) -> schemas.Recording:
         """Store one capture and everything that follows from it, in a transaction of the caller's."""
-        refuse_recorded(session, stand)
+        refuse_recorded(session, stand.key)
         capture, events, searched = self.write(session, stand, identified.searched, sender)
         self._keep_unknown(session, stand, identified.seen, searched, events)
         shown = replace(identified, searched=searched)
@@ -176,12 +195,11 @@ class Recorder:
         self.bookkeeper.add(session, events)
         return capture, events, replace(searched, event_ids=event_ids)
 
-    def _stand(self, session: Session, camera: Camera | None, sent: Sent, sender: Sender) -> Stand:
+    def _stand(self, session: Session, camera: Camera | None, sent: Sent, sender: Sender, key: CaptureKey) -> Stand:
         site = sites.get(session, camera.site_id if camera else sites.DEFAULT_SITE)
         policy = Policy.model_validate(camera.policy) if camera else Policy()
-        fixed = camera.direction if camera and camera.direction != "both" else None
         return Stand(
-            owner=camera.id if camera else sender.principal.id,
+            key=key,
             created_by=sender.principal.actor,
             camera_id=camera.id if camera else None,
             site_id=site.id,
@@ -192,8 +210,7 @@ class Recorder:
             min_face_px=policy.min_face_px or sent.min_face_px,
             moment=true_moment(session, camera, sent.captured_at, sender.clock, self.max_age_days),
             clock=sender.clock,
-            direction=sent.direction or fixed,
-            idempotency_key=sent.idempotency_key,
+            direction=direction_at(camera, sent.direction, sender.principal),
         )
 
     def _keep_unknown(
@@ -219,22 +236,27 @@ class Recorder:
                 )
 
 
-def refuse_recorded(session: Session, stand: Stand) -> None:
-    """409 where the capture is in the ledger already."""
-    if stand.idempotency_key is None:
+def refuse_recorded(session: Session, key: CaptureKey) -> None:
+    """409 where the capture is in the ledger already; 422 where another one is, under the same key."""
+    if key.idempotency_key is None:
         return
-    capture = queries.capture_by_key(session, stand.owner, stand.idempotency_key)
-    if capture is not None:
-        events = [event.id for event in queries.events_of_capture(session, capture.id)]
-        detail = "A capture with this Idempotency-Key is in the ledger. Count this one as delivered."
-        raise ProblemError(409, "capture_recorded", detail, extra={"capture_id": capture.id, "event_ids": events})
+    capture = queries.capture_by_key(session, key.owner, key.idempotency_key)
+    if capture is None:
+        return
+    if capture.content_sha256 != key.content_sha256:
+        detail = "This Idempotency-Key was used before for another picture or time. Make a new key per capture."
+        raise ProblemError(422, "idempotency_mismatch", detail)
+    events = [event.id for event in queries.events_of_capture(session, capture.id)]
+    detail = "A capture with this Idempotency-Key is in the ledger. Count this one as delivered."
+    raise ProblemError(409, "capture_recorded", detail, extra={"capture_id": capture.id, "event_ids": events})
 
 
 def _capture(stand: Stand, sender: Sender) -> Capture:
     return Capture(
         id=new_id("cap"),
-        owner=stand.owner,
-        idempotency_key=stand.idempotency_key,
+        owner=stand.key.owner,
+        idempotency_key=stand.key.idempotency_key,
+        content_sha256=stand.key.content_sha256,
         camera_id=stand.camera_id,
         captured_at=stand.moment.captured_at,
         occurred_at=stand.moment.occurred_at,

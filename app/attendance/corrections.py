@@ -59,7 +59,7 @@ def approve_day(
     """Approve a day as it is now; the answer shows that."""
     if person_id not in queries.lock_people(session, {person_id}):
         raise ProblemError(404, "person_not_found", _NO_PERSON)
-    shown = days.one_day(session, person_id, day, default_zone)
+    shown = days.kept_day(session, person_id, day, default_zone)
     if shown is None:
         detail = "Nothing happened on this day, and this person was not expected: there is nothing to approve."
         raise ProblemError(404, "day_not_found", detail)

@@ -21,6 +21,14 @@ class Surroundings:
     n_corrections: dict[PersonDate, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """From when to when somebody may be expected."""
+
+    added_at: datetime
+    left_at: datetime | None
+
+
 def people_on(session: Session, day: date, after: str, limit: int) -> list[str]:
     """Ids, in order, of whoever has a row on a date or an assignment to a shift that is worked on that weekday."""
     shifts = [row.id for row in session.execute(select(Shift.id, Shift.days)) if day.weekday() in row.days]
@@ -28,7 +36,8 @@ def people_on(session: Session, day: date, after: str, limit: int) -> list[str]:
     expected = (
         select(Person.id)
         .join(ShiftAssignment, ShiftAssignment.person_id == Person.id)
-        .where(Person.active, Person.created_at < _end(day), Person.id > after, ShiftAssignment.shift_id.in_(shifts))
+        .where(or_(Person.active, Person.deactivated_at >= datetime.combine(day, time(), UTC)))
+        .where(Person.created_at < _end(day), Person.id > after, ShiftAssignment.shift_id.in_(shifts))
         .where(or_(ShiftAssignment.first_date.is_(None), ShiftAssignment.first_date <= day))
         .where(or_(ShiftAssignment.last_date.is_(None), ShiftAssignment.last_date >= day))
     )
@@ -38,12 +47,13 @@ def people_on(session: Session, day: date, after: str, limit: int) -> list[str]:
     return list(session.scalars(select(both.c.id).order_by(both.c.id).limit(limit)))
 
 
-def active_since(session: Session, people: Collection[str]) -> dict[str, datetime]:
-    """When those of these people who are active were added."""
+def tenures(session: Session, people: Collection[str]) -> dict[str, Tenure]:
+    """Those of these people who are active, or of whom it is known until when they were."""
     if not people:
         return {}
-    of = select(Person.id, Person.created_at).where(Person.id.in_(people), Person.active)
-    return {row.id: row.created_at for row in session.execute(of)}
+    of = select(Person.id, Person.created_at, Person.deactivated_at).where(Person.id.in_(people))
+    rows = session.execute(of.where(or_(Person.active, Person.deactivated_at.is_not(None))))
+    return {row.id: Tenure(row.created_at, row.deactivated_at) for row in rows}
 
 
 def rows(session: Session, people: Sequence[str], first: date, last: date) -> dict[PersonDate, Day]:

@@ -1,7 +1,8 @@
 """Days as they are shown: those on which something happened, and those on which somebody was expected in vain.
 
-A day without an event has no row. It is worked out when it is asked for, from the plan, for people who are active and
-were added by then, and never before it has begun. Lists are read in blocks, each in a short transaction of its own.
+A day that never had an event has no row, unless somebody approved it. It is worked out when it is asked for, from the
+plan, for people who were added by then and not yet deactivated, and never before it has begun. Lists are read in
+blocks, each in a short transaction of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from app.attendance import day_queries, schemas
-from app.attendance.day_queries import PersonDate, Surroundings
+from app.attendance.day_queries import PersonDate, Surroundings, Tenure
 from app.attendance.ledger import worked_columns
 from app.attendance.plan import DayStatus, Plan
 from app.attendance.rules import expected_day
+from app.attendance.views import status_now
 from app.db.engine import Database
 from app.db.tables import Day, DayApproval
 from app.db.types import utc_now
@@ -34,7 +36,6 @@ _EMPTY_BLOCK: Final = 10
 _SECONDS: Final = ("worked_s", "break_s", "late_s", "early_leave_s", "overtime_s")
 _TIMES: Final = ("timezone", "first_in", "last_out", "closes_at", "updated_at")
 _COLUMNS: Final = (*_SECONDS, *_TIMES, "n_events", "explanation", "parts", "version")
-_IN_STATUS: Final = (DayStatus.MISSING_OUT.value, DayStatus.ABSENT.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,18 @@ def one_day(session: Session, person_id: str, day: date, default_zone: str) -> s
     return next(iter(block.days), None)
 
 
+def kept_day(session: Session, person_id: str, day: date, default_zone: str) -> schemas.Day | None:
+    """As `one_day`; an absence is given a row, whose version tells when it is no longer what it was."""
+    shown = one_day(session, person_id, day, default_zone)
+    if shown is None or shown.version:
+        return shown
+    for absence in _expected(session, [(person_id, day)], utc_now(), default_zone):
+        absence.version, absence.updated_at = 1, utc_now()
+        session.add(absence)
+    session.flush()
+    return one_day(session, person_id, day, default_zone)
+
+
 def days_of(session: Session, people: Sequence[str], first: date, last: date, default_zone: str) -> list[schemas.Day]:
     """The days of a few hundred people at most, by date and then in their order."""
     now = utc_now()
@@ -151,44 +164,47 @@ def _block_of_everybody(session: Session, after: PersonDate, last: date, now: da
 def _views(session: Session, places: list[PersonDate], now: datetime, default_zone: str) -> list[schemas.Day]:
     """Those of these days that there is something to say about; they are in order."""
     people, first, last = list({id_: None for id_, _ in places}), places[0][1], places[-1][1]
-    found = day_queries.rows(session, people, first, last)
+    stored = day_queries.rows(session, people, first, last)
+    found = {place: day for place, day in stored.items() if day.n_events}
     missing = [place for place in places if place not in found]
     for empty in _expected(session, missing, now, default_zone):
-        found[empty.person_id, empty.local_date] = empty
+        place = empty.person_id, empty.local_date
+        found[place] = stored.get(place, empty)
     about = day_queries.surroundings(session, found.keys())
     return [_view(found[place], about, now) for place in places if place in found and place[0] in about.people]
 
 
 def _expected(session: Session, places: list[PersonDate], now: datetime, default_zone: str) -> Iterator[Day]:
     """Days of people who were expected and have no event."""
-    added = day_queries.active_since(session, {id_ for id_, _ in places})
-    if not added:
+    tenures = day_queries.tenures(session, {id_ for id_, _ in places})
+    if not tenures:
         return
-    plans = plans_of(session, sorted(added), places[0][1], places[-1][1], default_zone)
+    plans = plans_of(session, sorted(tenures), places[0][1], places[-1][1], default_zone)
     for person_id, day in places:
-        if (plan := plans.get(person_id)) is not None and _may_be_absent(plan, day, added[person_id], now):
+        if (plan := plans.get(person_id)) is not None and _may_be_absent(plan, day, tenures[person_id], now):
             worked = expected_day(day, plan)
             if worked.status is DayStatus.ABSENT:
                 yield Day(person_id=person_id, local_date=day, version=0, **worked_columns(worked))
 
 
-def _may_be_absent(plan: Plan, day: date, added_at: datetime, now: datetime) -> bool:
-    zone = ZoneInfo(plan.zone or plan.home_zone)
-    return bool(plan.assignments) and added_at.astimezone(zone).date() <= day <= now.astimezone(zone).date()
+def _may_be_absent(plan: Plan, day: date, tenure: Tenure, now: datetime) -> bool:
+    zone = ZoneInfo(plan.home_zone)
+    if tenure.left_at is not None and day >= tenure.left_at.astimezone(zone).date():
+        return False
+    return bool(plan.assignments) and tenure.added_at.astimezone(zone).date() <= day <= now.astimezone(zone).date()
 
 
 def _view(day: Day, about: Surroundings, now: datetime) -> schemas.Day:
     place = day.person_id, day.local_date
     person = about.people[day.person_id]
     approval = about.approvals.get(place)
-    is_open = now < day.closes_at and day.status in _IN_STATUS
     return schemas.Day.model_validate(
         {name: getattr(day, name) for name in _COLUMNS}
         | {
             "date": day.local_date,
             "person": PersonRef(id=person.id, employee_code=person.employee_code, name=person.name),
             "department": person.department,
-            "status": "open" if is_open else day.status,
+            "status": status_now(day, now),
             "n_corrections": about.n_corrections.get(place, 0),
             "approval": None if approval is None else approval_view(approval, day.version),
         }

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -20,7 +19,7 @@ from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 
 router = APIRouter(prefix="/v1/events", tags=["Attendance"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 
 PersonId = Annotated[str | None, Query(max_length=40)]
 

@@ -15,15 +15,18 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from app.attendance import queries
+from app.attendance.explaining import repeat_words
 from app.attendance.plan import JudgedPunch, Plan, Punch, ShiftPart, WorkedDay
+from app.attendance.presences import is_mere_repeat, order_of
 from app.attendance.rules import CONTEXT_DAYS, REACH_DAYS, expected_day, work_out
 from app.audit.service import record
 from app.db.tables import Day, Event, EventCorrection
 from app.db.types import utc_now
 from app.errors import RETRY_AFTER_S, ProblemError
 from app.shifts.service import plans_of
-from app.webhooks.payloads import day_payload, event_payload
-from app.webhooks.service import announce
+from app.webhooks.payloads import day_payload, event_payload, taken_away_payload
+from app.webhooks.queries import event_versions
+from app.webhooks.service import announce_all
 
 CORRECTABLE: Final[tuple[str, ...]] = ("person_id", "occurred_at", "given_direction", "is_deleted")
 _PART: Final = tuple(field.name for field in fields(ShiftPart))
@@ -43,6 +46,14 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True)
+class _Changed:
+    """What working out anew has changed, as it is now."""
+
+    events: list[Event]
+    days: list[Day]
+
+
+@dataclass(frozen=True, slots=True)
 class Bookkeeper:
     """Writes events and what follows from them; `default_zone` is that of sites that have none of their own.
 
@@ -55,25 +66,28 @@ class Bookkeeper:
         """Store new events, work out the days of the people they name, and tell.
 
         People are locked here unless the caller has done so; an event of somebody who is gone must come without them.
+        Whoever has a zone of their own lives by it on every wall: it goes before that of the place, and is kept.
         """
         codes = queries.lock_people(session, {event.person_id for event in events if event.person_id})
+        own_zones = queries.own_zones(session, codes)
         for event in events:
+            event.timezone = own_zones.get(event.person_id or "", event.timezone)
             stand_alone(event)
         session.add_all(events)
         session.flush()
-        changed = {id_: self._settle(session, id_, _times_of(events, id_)) for id_ in codes}
-        for event in events:
-            code = codes.get(event.person_id) if event.person_id else None
-            announce(session, "event.created", event.person_id, event_payload(event, code))
-        for person_id, days in changed.items():
-            _tell_days(session, days, codes[person_id])
+        changed = {id_: self._settle_new(session, id_, _events_of(events, id_)) for id_ in codes}
+        told = [
+            (event.person_id, event_payload(event, codes.get(event.person_id or ""), version=1)) for event in events
+        ]
+        announce_all(session, "event.created", told)
+        _tell(session, changed, codes, told=events)
 
     def recompute(self, session: Session, person_id: str, around: Collection[datetime]) -> None:
         """Work out a person's days anew after their events, or their plan, changed at these times; locks the person."""
         codes = queries.lock_people(session, {person_id})
         session.flush()
         if person_id in codes:
-            _tell_days(session, self._settle(session, person_id, around), codes[person_id])
+            _tell(session, {person_id: self._settle(session, person_id, around)}, codes)
 
     def correct(self, session: Session, event: Event, changes: dict[str, Any], reason: str, actor: str) -> None:
         """Change what is wrong about an event, keep what it was, and work out the days of everybody concerned.
@@ -81,37 +95,48 @@ class Bookkeeper:
         `changes` are some of the columns `CORRECTABLE`. Whoever is named makes the event `identified`, and nobody
         makes it `unknown`. What changes nothing leaves no trace.
         """
-        was_of, wanted = event.person_id, changes.get("person_id")
-        codes = queries.lock_people(session, {id_ for id_ in (was_of, wanted) if id_})
-        session.refresh(event, with_for_update=True)
-        _refuse_stale(event, was_of)
+        self.correct_all(session, [event], changes, reason, actor)
+
+    def correct_all(
+        self, session: Session, events: Sequence[Event], changes: dict[str, Any], reason: str, actor: str
+    ) -> None:
+        """The same change of many events: their days are worked out once, after all of them."""
+        was_of, wanted = {event.id: event.person_id for event in events}, changes.get("person_id")
+        codes = queries.lock_people(session, {id_ for id_ in (*was_of.values(), wanted) if id_})
+        for event in queries.lock_events(session, was_of):
+            _refuse_stale(event, was_of[event.id])
         if wanted is not None and wanted not in codes:
             raise ProblemError(404, "person_not_found", "There is no person with this id.")
-        times = {event.occurred_at}
-        if not _apply(session, event, changes, reason, actor):
-            return
-        stand_alone(event)
+        times = {event.id: {event.occurred_at} for event in events}
+        corrected = [event for event in events if _apply(session, event, changes, reason, actor)]
+        for event in corrected:
+            stand_alone(event)
+            record(session, actor, "event.corrected", event.id, {"fields": sorted(changes)})
+            times[event.id].add(event.occurred_at)
         session.flush()
-        record(session, actor, "event.corrected", event.id, {"fields": sorted(changes)})
-        times.add(event.occurred_at)
-        changed = {id_: self._settle(session, id_, times) for id_ in codes}
-        code = codes.get(event.person_id) if event.person_id else None
-        announce(session, "event.changed", event.person_id, event_payload(event, code))
-        for person_id, days in changed.items():
-            _tell_days(session, days, codes[person_id])
+        changed = {id_: self._settle(session, id_, _times_about(corrected, id_, was_of, times)) for id_ in codes}
+        _tell_changes(session, corrected, was_of, codes)
+        _tell(session, changed, codes, told=corrected)
 
-    def _settle(self, session: Session, person_id: str, around: Collection[datetime]) -> list[Day]:
-        """The days that changed, as they are now."""
-        return [day for span in _spans(around) for day in self._settle_span(session, person_id, span)]
+    def _settle_new(self, session: Session, person_id: str, events: Sequence[Event]) -> _Changed:
+        if len(events) == 1 and _is_settled_as_repeat(session, events[0]):
+            return _Changed([], [])
+        return self._settle(session, person_id, [event.occurred_at for event in events])
 
-    def _settle_span(self, session: Session, person_id: str, span: _Span) -> list[Day]:
+    def _settle(self, session: Session, person_id: str, around: Collection[datetime]) -> _Changed:
+        spans = [self._settle_span(session, person_id, span) for span in _spans(around)]
+        events = [event for span in spans for event in span.events]
+        return _Changed(events, [day for span in spans for day in span.days])
+
+    def _settle_span(self, session: Session, person_id: str, span: _Span) -> _Changed:
         punches = queries.punches(session, person_id, span.since, span.until)
         plans = plans_of(session, [person_id], span.since.date(), span.until.date(), self.default_zone)
         plan = plans[person_id]
         ledger = work_out([_punch(punch) for punch in punches], plan)
-        _write_events(session, punches, ledger.punches, span)
+        events = _write_events(session, punches, ledger.punches, span)
         worked = {day.local_date: day for day in ledger.days if span.first <= day.local_date <= span.last}
-        return _write_days(session, person_id, plan, worked, queries.days(session, person_id, span.first, span.last))
+        stored = queries.days(session, person_id, span.first, span.last)
+        return _Changed(events, _write_days(session, person_id, plan, worked, stored))
 
 
 def stand_alone(event: Event) -> None:
@@ -181,9 +206,31 @@ def _spans(around: Collection[datetime]) -> Iterator[_Span]:
         end = at or end
 
 
+def _is_settled_as_repeat(session: Session, event: Event) -> bool:
+    """Whether a new event only repeats a presence: then it says what that one says, and nothing else changes.
+
+    Somebody whose desk is in sight of a camera is seen thousands of times a day.
+    """
+    before, after = queries.neighbours(session, event)
+    if not before:
+        return False
+    previous = max(before, key=lambda stored: order_of(_punch(stored)))
+    following = min((_punch(stored) for stored in after), key=order_of, default=None)
+    if not is_mere_repeat(_punch(event), _punch(previous), following):
+        return False
+    said = {name: getattr(previous, name) for name in _JUDGED}
+    if previous.duplicate_of is None:
+        words = repeat_words(previous.occurred_at, previous.timezone)
+        said |= {"duplicate_of": previous.id, "explanation": words}
+    _set(event, said)
+    session.flush()
+    return True
+
+
 def _write_events(
     session: Session, punches: Iterable[queries.StoredPunch], judged: Iterable[JudgedPunch], span: _Span
-) -> None:
+) -> list[Event]:
+    """The events that changed."""
     before = {punch.id: tuple(getattr(punch, name) for name in _JUDGED) for punch in punches}
     differing = {
         punch.id: punch
@@ -191,30 +238,27 @@ def _write_events(
         if span.first <= punch.local_date <= span.last
         and before[punch.id] != tuple(getattr(punch, name) for name in _JUDGED)
     }
-    for event in queries.events_now(session, differing):
+    events = queries.events_now(session, differing)
+    for event in events:
         _set(event, {name: getattr(differing[event.id], name) for name in _JUDGED})
+    return events
 
 
 def _write_days(
     session: Session, person_id: str, plan: Plan, worked: dict[date, WorkedDay], stored: dict[date, Day]
 ) -> list[Day]:
-    new = sorted(worked.keys() - stored.keys())
-    approved = queries.approved_versions(session, person_id, new) if new else {}
-    made = [_day(person_id, worked[day], approved.get(day, 0) + 1) for day in new]
+    """The days that changed. One that has lost its events keeps its row, so that no version of it comes twice."""
+    made = [_day(person_id, worked[day]) for day in worked.keys() - stored.keys()]
     session.add_all(made)
-    changed = [day for day in stored.values() if day.local_date in worked and _update(day, worked[day.local_date])]
-    emptied = [day for day in stored.values() if day.local_date not in worked]
-    for day in emptied:
-        session.delete(day)
+    now = {day: worked.get(day) or expected_day(day, plan) for day in stored}
+    changed = [row for day, row in stored.items() if _update(row, now[day])]
     session.flush()
-    # Those who were told of such a day are told what is left of it.
-    left = [_day(person_id, expected_day(day.local_date, plan), day.version + 1) for day in emptied]
-    return sorted([*made, *changed, *left], key=lambda day: day.local_date)
+    return sorted([*made, *changed], key=lambda day: day.local_date)
 
 
-def _day(person_id: str, worked: WorkedDay, version: int) -> Day:
+def _day(person_id: str, worked: WorkedDay) -> Day:
     columns = worked_columns(worked)
-    return Day(person_id=person_id, local_date=worked.local_date, version=version, updated_at=utc_now(), **columns)
+    return Day(person_id=person_id, local_date=worked.local_date, version=1, updated_at=utc_now(), **columns)
 
 
 def _update(day: Day, worked: WorkedDay) -> bool:
@@ -233,18 +277,45 @@ def _set(row: Event | Day, columns: dict[str, Any]) -> bool:
     return bool(differing)
 
 
-def _punch(stored: queries.StoredPunch) -> Punch:
+def _punch(stored: queries.StoredPunch | Event) -> Punch:
     given: Any = stored.given_direction
     return Punch(stored.id, stored.occurred_at, stored.timezone, given, stored.repeat_window_s)
 
 
-def _times_of(events: Iterable[Event], person_id: str) -> list[datetime]:
-    return [event.occurred_at for event in events if event.person_id == person_id]
+def _events_of(events: Iterable[Event], person_id: str) -> list[Event]:
+    return [event for event in events if event.person_id == person_id]
 
 
-def _tell_days(session: Session, days: Iterable[Day], employee_code: str) -> None:
-    for day in days:
-        announce(session, "day.changed", day.person_id, day_payload(day, employee_code))
+def _times_about(
+    corrected: Iterable[Event], person_id: str, was_of: dict[str, str | None], times: dict[str, set[datetime]]
+) -> set[datetime]:
+    """When the corrected events of a person are, or were."""
+    theirs = [event for event in corrected if person_id in (event.person_id, was_of[event.id])]
+    return {at for event in theirs for at in times[event.id]}
+
+
+def _tell_changes(
+    session: Session, events: Sequence[Event], was_of: dict[str, str | None], codes: dict[str, str]
+) -> None:
+    """Tell whose the events are now, and those whose they were that they are not any more."""
+    versions = event_versions(session, [event.id for event in events])
+    told: list[tuple[str | None, dict[str, Any]]] = []
+    for event in events:
+        version, before = versions[event.id], was_of[event.id]
+        if before is not None and before != event.person_id:
+            told.append((before, taken_away_payload(event, version - 1)))
+        told.append((event.person_id, event_payload(event, codes.get(event.person_id or ""), version)))
+    announce_all(session, "event.changed", told)
+
+
+def _tell(session: Session, changed: dict[str, _Changed], codes: dict[str, str], told: Iterable[Event] = ()) -> None:
+    """Tell of events that others have changed, besides those that are told of already, and of days."""
+    known = {event.id for event in told}
+    for person_id, what in changed.items():
+        others = [event for event in what.events if event.id not in known]
+        _tell_changes(session, others, {event.id: person_id for event in others}, codes)
+        days = [(person_id, day_payload(day, codes[person_id])) for day in what.days]
+        announce_all(session, "day.changed", days)
 
 
 def _utc_date(at: datetime) -> date:

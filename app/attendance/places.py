@@ -3,10 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.auth.scopes import Principal
-from app.db.tables import Event, Site
+from app.auth.scopes import Principal, Scope
+from app.db.tables import Camera, Event, Site
 from app.db.types import new_id, utc_now
 from app.sites.service import zone_of
+
+
+def direction_at(camera: Camera | None, said: str | None, caller: Principal) -> str | None:
+    """A camera that is fixed to one direction has it, whatever its sender says; operators may know better."""
+    fixed = camera.direction if camera is not None and camera.direction != "both" else None
+    if caller.scope.includes(Scope.OPERATOR):
+        return said or fixed
+    return fixed or said
 
 
 @dataclass(frozen=True, slots=True)

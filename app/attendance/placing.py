@@ -59,15 +59,9 @@ class Timetable:
         self.plan = plan
         self._by_date: dict[tuple[date, str], tuple[Slot, ...]] = {}
 
-    def zone_of(self, presence: Presence) -> str:
-        return self.plan.zone or presence.first.zone
-
-    def date_of(self, presence: Presence) -> date:
-        return presence.at.astimezone(ZoneInfo(self.zone_of(presence))).date()
-
     def candidates(self, presence: Presence) -> list[Slot]:
         """The slots of shifts whose windows hold it, in order; only the expected ones if there are any."""
-        zone, local_date = self.zone_of(presence), self.date_of(presence)
+        zone, local_date = presence.first.zone, date_of(presence)
         days = (local_date - DAY, local_date, local_date + DAY)
         found = [slot for day in days for slot in self.slots(day, zone) if slot.may_hold(presence.at)]
         expected = [slot for slot in found if slot.expectation == "expected"]
@@ -84,7 +78,7 @@ class Timetable:
         return self._by_date[key]
 
     def date_slot_of(self, presence: Presence) -> Slot:
-        return self.date_slot(self.date_of(presence), self.zone_of(presence))
+        return self.date_slot(date_of(presence), presence.first.zone)
 
     def date_slot(self, local_date: date, zone: str) -> Slot:
         """The date itself."""
@@ -114,6 +108,10 @@ class Timetable:
         if local_date in self.plan.holidays:
             return "holiday"
         return "expected" if local_date.weekday() in shift.days else "day_off"
+
+
+def date_of(presence: Presence) -> date:
+    return presence.at.astimezone(ZoneInfo(presence.first.zone)).date()
 
 
 def placed(presences: Sequence[Presence], timetable: Timetable) -> Iterator[tuple[Presence, Slot]]:

@@ -32,7 +32,7 @@ class DayStatus(StrEnum):
 class Punch:
     """One event of one person as the rules see it.
 
-    `at` is aware UTC; `zone` an IANA name, that of the wall clock where it happened; `given` what its camera or
+    `at` is aware UTC; `zone` an IANA name, that of the clock the person lived by then; `given` what its camera or
     sender says. Punches no further apart than `repeat_window_s` are one presence.
     """
 
@@ -100,13 +100,11 @@ class Assignment:
 class Plan:
     """What is expected of one person: shifts by day, and days on which nobody is expected, with their names.
 
-    `zone` is the person's own where one is set: then it counts on whatever wall they punch in. `home_zone` is that of
-    their site, for days without a punch.
+    `home_zone` is the person's own, else that of their site, for days without a punch.
     """
 
     assignments: tuple[Assignment, ...] = ()
     holidays: dict[date, str] = field(default_factory=dict)
-    zone: str | None = None
     home_zone: str = "UTC"
 
 

@@ -56,6 +56,20 @@ def presences_of(punches: Iterable[Punch]) -> list[Presence]:
     return [Presence(tuple(group), next((punch.given for punch in group if punch.given), None)) for group in groups]
 
 
+def is_mere_repeat(punch: Punch, before: Punch, after: Punch | None) -> bool:
+    """Whether a punch that comes between two others joins the presence of the one before it, and changes no other.
+
+    Not said of one that happens at the same moment as another, nor of the first in its piece, so that what began a row
+    of punches does not matter.
+    """
+    if before.at == punch.at or (after is not None and after.at == punch.at):
+        return False
+    is_near = not is_too_late(punch, before) and piece_of(punch) == piece_of(before)
+    says_nothing_new = punch.given is None or punch.given == before.given
+    is_bridge = after is not None and is_too_late(after, before) and not is_too_late(after, punch)
+    return is_near and says_nothing_new and not is_bridge
+
+
 def in_order(punches: Iterable[Punch]) -> list[Punch]:
     """Each punch once."""
     by_id: dict[str, Punch] = {}

@@ -7,7 +7,9 @@ from starlette.requests import Request
 
 from app.attendance import punches, schemas, views
 from app.attendance.dependencies import BookkeeperDep, SenderDep
-from app.attendance.punches import PinCheck, PunchClock
+from app.attendance.pins import PinHasher
+from app.attendance.punches import PunchClock
+from app.attendance.tries import Tries
 from app.auth.dependencies import OperatorDep
 from app.db.tables import PunchCredential
 from app.http.dependencies import DatabaseDep, SealerDep, SettingsDep
@@ -16,18 +18,28 @@ from app.http.idempotency import Answer, IdempotencyDep, Store
 router = APIRouter(prefix="/v1", tags=["Attendance"])
 
 
-async def _pin_check(request: Request) -> PinCheck:
-    check: PinCheck = request.app.state.pin_check
-    return check
+async def _hasher(request: Request) -> PinHasher:
+    hasher: PinHasher = request.app.state.pin_hasher
+    return hasher
 
 
-PinCheckDep = Annotated[PinCheck, Depends(_pin_check)]
+async def _tries(database: DatabaseDep, sealer: SealerDep) -> Tries:
+    return Tries(database, sealer)
+
+
+HasherDep = Annotated[PinHasher, Depends(_hasher)]
+TriesDep = Annotated[Tries, Depends(_tries)]
 
 
 async def _punch_clock(
-    pins: PinCheckDep, bookkeeper: BookkeeperDep, sealer: SealerDep, settings: SettingsDep
+    hasher: HasherDep,
+    tries: TriesDep,
+    bookkeeper: BookkeeperDep,
+    sealer: SealerDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
 ) -> PunchClock:
-    return PunchClock(pins, bookkeeper, sealer, settings.capture_max_age_days)
+    return PunchClock(hasher, tries, bookkeeper, sealer, database, settings.capture_max_age_days)
 
 
 @router.post("/punches", status_code=201, response_model=schemas.EventView)
@@ -43,7 +55,11 @@ def record_punch(
 
     With an operator's key, for anybody. With a camera's, for whoever knows their PIN or carries a badge: 403
     `pin_wrong`, which is also said of people who do not exist, and after five wrong ones 429 `pin_locked` for five
-    minutes; 403 `badge_unknown`. `occurred_at` is corrected as that of a capture.
+    minutes; 403 `badge_unknown`. After twenty wrong ones in ten minutes the key is refused too: 429 `pin_locked` or
+    `badge_locked`. Every lock is twice as long as the one before it, up to an hour; whoever is given a new PIN may try
+    again at once. A badge may come with its person's PIN, which is checked then.
+
+    `occurred_at` is corrected as that of a capture. Where the camera has a direction, `direction` is for operators.
     """
 
     def attempt(store: Store) -> Answer:
@@ -58,11 +74,12 @@ def record_punch(
 
 @router.put("/people/{person_id}/pin")
 def set_pin(
-    person_id: str, new: schemas.Pin, database: DatabaseDep, pins: PinCheckDep, caller: OperatorDep
+    person_id: str, new: schemas.Pin, database: DatabaseDep, hasher: HasherDep, tries: TriesDep, caller: OperatorDep
 ) -> schemas.Credential:
     """Gives somebody a PIN, in place of the one they had; it can be read nowhere afterwards."""
-    pin_hash = pins.hasher.hash(new.pin)
+    pin_hash = hasher.hash(new.pin)
     with database.write() as session:
+        tries.forget(session, person_id)
         return _view(punches.set_pin(session, person_id, pin_hash, caller), "pin")
 
 

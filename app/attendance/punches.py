@@ -1,19 +1,13 @@
 """Punches by PIN or badge: for people who do not consent to their face being used, or are not recognised.
 
-A PIN has as few as four digits, so what protects it is that it can be tried five times in five minutes. Each try is
-counted, and committed, before it is looked at: a hundred at once are no more than five. Whoever tries a person who is
-not there, or has no PIN, is answered as for a wrong one, as late and as often.
+A PIN has as few as four digits, so what protects it is how often it can be tried; see `tries`. Whoever tries a person
+who is not there, or has no PIN, is answered as for a wrong one, as late and as often.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from threading import Lock
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,7 +15,9 @@ from app.attendance import queries, schemas
 from app.attendance.captures import Sender
 from app.attendance.ledger import Bookkeeper, note
 from app.attendance.moments import refuse_impossible_time, true_moment
-from app.attendance.places import PunchPlace
+from app.attendance.pins import PinHasher
+from app.attendance.places import PunchPlace, direction_at
+from app.attendance.tries import Tries
 from app.audit.service import record
 from app.auth.scopes import Principal, Scope
 from app.cameras.service import camera_for, saw
@@ -32,110 +28,26 @@ from app.errors import ProblemError
 from app.sealing import Sealer
 from app.sites import service as sites
 
-MOST_FAILURES: Final = 5
-LOCKED_FOR: Final = timedelta(minutes=5)
-# Names that nobody has, remembered as long as they are tried; more than one sender can try in five minutes.
-_STRANGERS_KEPT: Final = 10_000
-
-
-@dataclass(slots=True)
-class _Tries:
-    n: int = 0
-    locked_until: datetime | None = None
-
-
-class Strangers:
-    """Counts tries for people who are not there, so that these answer as others do."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._tries: OrderedDict[str, _Tries] = OrderedDict()
-
-    def count(self, name: str, now: datetime) -> datetime | None:
-        """Until when nobody may try; None where this try counts."""
-        with self._lock:
-            tries = self._tries.setdefault(name, _Tries())
-            self._tries.move_to_end(name)
-            while len(self._tries) > _STRANGERS_KEPT:
-                self._tries.popitem(last=False)
-            locked, tries.n, tries.locked_until = counted(tries.n, tries.locked_until, now)
-            return locked
-
-
-def counted(n: int, locked_until: datetime | None, now: datetime) -> tuple[datetime | None, int, datetime | None]:
-    """Until when a try is refused, if it is, and failures and lock after it; it counts as failed until it is right."""
-    if locked_until is not None and locked_until > now:
-        return locked_until, n, locked_until
-    n = 1 if locked_until is not None else n + 1
-    return None, n, now + LOCKED_FOR if n >= MOST_FAILURES else None
-
-
-@dataclass(frozen=True, slots=True)
-class PinCheck:
-    """Checks PINs; `hasher` is slow on purpose."""
-
-    database: Database
-    strangers: Strangers
-    hasher: PasswordHasher = field(default_factory=PasswordHasher)
-
-    def person_of(self, punch: schemas.Punch, now: datetime) -> str:
-        """Whose PIN this is; 403 `pin_wrong`, or 429 `pin_locked` after too many tries."""
-        name = f"{punch.employee_code or ''}/{punch.person_id or ''}"
-        with self.database.write() as session:
-            person_id = queries.active_person_id(session, employee_code=punch.employee_code, person_id=punch.person_id)
-            credential = queries.lock_credential(session, person_id, "pin") if person_id else None
-            if credential is None:
-                locked, pin_hash = self.strangers.count(name, now), None
-            else:
-                locked, credential.n_failures, credential.locked_until = counted(
-                    credential.n_failures, credential.locked_until, now
-                )
-                pin_hash = credential.pin_hash
-        if locked is not None:
-            seconds = max(1, round((locked - now).total_seconds()))
-            detail = f"Too many wrong PINs. Try again in {seconds} s."
-            raise ProblemError(429, "pin_locked", detail, headers={"Retry-After": str(seconds)})
-        if not self._is_right(pin_hash, punch.pin or "") or person_id is None:
-            raise ProblemError(403, "pin_wrong", "This PIN is wrong, or there is nobody who has it.")
-        self._forget_failures(person_id)
-        return person_id
-
-    def _is_right(self, pin_hash: str | None, pin: str) -> bool:
-        try:
-            if pin_hash is None:
-                self.hasher.hash(pin)  # takes as long as looking would
-                return False
-            return self.hasher.verify(pin_hash, pin)
-        except (VerificationError, InvalidHashError):
-            return False
-
-    def _forget_failures(self, person_id: str) -> None:
-        with self.database.write() as session:
-            if (credential := queries.lock_credential(session, person_id, "pin")) is not None:
-                credential.n_failures, credential.locked_until = 0, None
-
 
 @dataclass(frozen=True, slots=True)
 class PunchClock:
     """Everything that punching needs."""
 
-    pins: PinCheck
+    hasher: PinHasher
+    tries: Tries
     bookkeeper: Bookkeeper
     sealer: Sealer
+    database: Database
     max_age_days: int
 
     def person_of(self, punch: schemas.Punch, sender: Sender) -> str:
         """Who punches, as far as the caller may say so; in transactions of its own, before the punch is written."""
-        is_operator = sender.principal.scope.includes(Scope.OPERATOR)
-        if punch.badge is not None:
-            return self._person_of_badge(punch.badge)
+        person_id = self._person_named(punch) if punch.badge is None else self._person_of_badge(punch.badge, sender)
         if punch.pin is not None:
-            return self.pins.person_of(punch, sender.clock.received_at)
-        if not is_operator:
+            return self._checked(punch, punch.pin, person_id, sender)
+        if punch.badge is None and not sender.principal.scope.includes(Scope.OPERATOR):
             detail = "A camera's key needs the person's pin, or a badge. Operators may leave it out."
             raise ProblemError(422, "pin_missing", detail)
-        with self.pins.database.read() as session:
-            person_id = queries.active_person_id(session, employee_code=punch.employee_code, person_id=punch.person_id)
         if person_id is None:
             raise ProblemError(404, "person_not_found", "There is nobody active with this employee_code or id.")
         return person_id
@@ -150,7 +62,7 @@ class PunchClock:
             self._renew_badge(session, person_id, punch.badge)
         occurred_at = self._moment(session, camera, punch, sender)
         event = self._place(session, camera, person_id, caller).event(
-            _method(punch), person_id, occurred_at, punch.direction or _fixed(camera), caller
+            _method(punch), person_id, occurred_at, direction_at(camera, punch.direction, caller), caller
         )
         self.bookkeeper.add(session, [event])
         if punch.reason is not None:
@@ -182,17 +94,42 @@ class PunchClock:
         if credential is not None and credential.badge_hmac in earlier:
             credential.badge_hmac = stored
 
-    def _person_of_badge(self, badge: str) -> str:
-        with self.pins.database.read() as session:
+    def _person_named(self, punch: schemas.Punch) -> str | None:
+        with self.database.read() as session:
+            return queries.active_person_id(session, employee_code=punch.employee_code, person_id=punch.person_id)
+
+    def _person_of_badge(self, badge: str, sender: Sender) -> str:
+        caller, now = sender.principal, sender.clock.received_at
+        self.tries.refuse_locked_key("badge", caller, now)
+        with self.database.read() as session:
             person_id = queries.person_of_badge(session, self.sealer.fingerprints(badge))
         if person_id is None:
+            self.tries.count_failure("badge", caller, now)
             raise ProblemError(403, "badge_unknown", "Nobody has this badge. PUT /v1/people/{id}/badge gives it out.")
         return person_id
 
+    def _checked(self, punch: schemas.Punch, pin: str, person_id: str | None, sender: Sender) -> str:
+        """The person, if this is their PIN; None is tried as if there were somebody."""
+        caller, now = sender.principal, sender.clock.received_at
+        self.tries.refuse_locked_key("pin", caller, now)
+        name = f"code {punch.employee_code}" if punch.employee_code is not None else f"id {punch.person_id}"
+        self.tries.count_try(name, person_id, caller, now)
+        if not self.hasher.is_right(self._pin_hash(person_id), pin) or person_id is None:
+            self.tries.count_failure("pin", caller, now)
+            raise ProblemError(403, "pin_wrong", "This PIN is wrong, or there is nobody who has it.")
+        with self.database.write() as session:
+            self.tries.forget(session, person_id)
+        return person_id
+
+    def _pin_hash(self, person_id: str | None) -> str | None:
+        with self.database.read() as session:
+            credential = queries.credential(session, person_id or "", "pin")
+        return credential.pin_hash if credential else None
+
 
 def set_pin(session: Session, person_id: str, pin_hash: str, caller: Principal) -> PunchCredential:
-    """Give somebody a PIN; whoever has a new one may try again at once."""
-    return _set(session, person_id, caller, "pin", {"pin_hash": pin_hash, "n_failures": 0, "locked_until": None})
+    """Give somebody a PIN."""
+    return _set(session, person_id, caller, "pin", pin_hash=pin_hash)
 
 
 def set_badge(session: Session, person_id: str, badge_hmacs: Sequence[str], caller: Principal) -> PunchCredential:
@@ -203,7 +140,7 @@ def set_badge(session: Session, person_id: str, badge_hmacs: Sequence[str], call
     if queries.badge_owner(session, badge_hmacs) not in (None, person_id):
         raise taken
     try:
-        return _set(session, person_id, caller, "badge", {"badge_hmac": badge_hmacs[0], "n_failures": 0})
+        return _set(session, person_id, caller, "badge", badge_hmac=badge_hmacs[0])
     except IntegrityError:  # given out twice at the same moment
         raise taken from None
 
@@ -216,7 +153,7 @@ def remove(session: Session, person_id: str, kind: str, caller: Principal) -> No
         record(session, caller.actor, f"{kind}.removed", person_id)
 
 
-def _set(session: Session, person_id: str, caller: Principal, kind: str, columns: dict[str, object]) -> PunchCredential:
+def _set(session: Session, person_id: str, caller: Principal, kind: str, **columns: str) -> PunchCredential:
     _existing(session, person_id)
     credential = queries.credential(session, person_id, kind)
     if credential is None:
@@ -239,7 +176,3 @@ def _method(punch: schemas.Punch) -> str:
     if punch.badge is not None:
         return "badge"
     return "manual" if punch.pin is None else "pin"
-
-
-def _fixed(camera: Camera | None) -> str | None:
-    return camera.direction if camera and camera.direction != "both" else None

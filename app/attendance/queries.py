@@ -7,18 +7,19 @@ from typing import Literal, Protocol, cast
 
 from sqlalchemy import ColumnElement, String, delete, func, or_, select, tuple_, union, update
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.db.tables import (
     Capture,
     Day,
-    DayApproval,
     DecisionCandidate,
     DecisionRow,
     Event,
     EventCorrection,
     Person,
     PunchCredential,
+    PunchTries,
     Site,
     StaleDay,
 )
@@ -48,6 +49,12 @@ def lock_people(session: Session, person_ids: Collection[str]) -> dict[str, str]
         return {}
     of = select(Person.id, Person.employee_code).where(Person.id.in_(person_ids)).order_by(Person.id)
     return {row.id: row.employee_code for row in session.execute(of.with_for_update(key_share=True))}
+
+
+def own_zones(session: Session, person_ids: Collection[str]) -> dict[str, str]:
+    """The zones of those of these people who have one of their own."""
+    of = select(Person.id, Person.timezone).where(Person.id.in_(person_ids))
+    return {row.id: row.timezone for row in session.execute(of) if row.timezone}
 
 
 def home_site(session: Session, person_id: str, default_site: str) -> Site:
@@ -82,10 +89,25 @@ class StoredPunch(Protocol):
 
 def punches(session: Session, person_id: str, since: datetime, until: datetime) -> Sequence[StoredPunch]:
     """What counts of a person, in any order."""
+    return _punches(session, person_id, Event.occurred_at >= since, Event.occurred_at <= until)
+
+
+def neighbours(session: Session, event: Event) -> tuple[Sequence[StoredPunch], Sequence[StoredPunch]]:
+    """What else counts of the event's person at the latest moment up to it, and at the earliest from it on."""
+    others = Event.person_id == event.person_id, Event.is_deleted.is_(False), Event.id != event.id
+    latest = select(func.max(Event.occurred_at)).where(*others, Event.occurred_at <= event.occurred_at)
+    earliest = select(func.min(Event.occurred_at)).where(*others, Event.occurred_at >= event.occurred_at)
+    before, after = (
+        _punches(session, event.person_id, Event.id != event.id, Event.occurred_at == moment.scalar_subquery())
+        for moment in (latest, earliest)
+    )
+    return before, after
+
+
+def _punches(session: Session, person_id: str | None, *conditions: ColumnElement[bool]) -> Sequence[StoredPunch]:
     columns = (getattr(Event, name) for name in StoredPunch.__annotations__)
-    of = select(*columns).where(Event.person_id == person_id, Event.is_deleted.is_(False))
-    near = of.where(Event.occurred_at >= since, Event.occurred_at <= until)
-    return cast(Sequence[StoredPunch], session.execute(near).all())
+    of = select(*columns).where(Event.person_id == person_id, Event.is_deleted.is_(False), *conditions)
+    return cast(Sequence[StoredPunch], session.execute(of).all())
 
 
 def events_now(session: Session, event_ids: Collection[str]) -> list[Event]:
@@ -96,17 +118,16 @@ def events_now(session: Session, event_ids: Collection[str]) -> list[Event]:
     return list(session.scalars(of.execution_options(populate_existing=True)))
 
 
+def lock_events(session: Session, event_ids: Collection[str]) -> list[Event]:
+    """As the database has them now; until the transaction ends nobody else changes them. Always in the same order."""
+    of = select(Event).where(Event.id.in_(event_ids)).order_by(Event.id)
+    return list(session.scalars(of.with_for_update(key_share=True).execution_options(populate_existing=True)))
+
+
 def days(session: Session, person_id: str, first: date, last: date) -> dict[date, Day]:
     """A person's stored days, as the database has them now."""
     of = select(Day).where(Day.person_id == person_id, Day.local_date >= first, Day.local_date <= last)
     return {day.local_date: day for day in session.scalars(of.execution_options(populate_existing=True))}
-
-
-def approved_versions(session: Session, person_id: str, dates: Collection[date]) -> dict[date, int]:
-    """The highest version of each of these days that was ever approved."""
-    of = select(DayApproval.local_date, func.max(DayApproval.version)).where(DayApproval.person_id == person_id)
-    rows = session.execute(of.where(DayApproval.local_date.in_(dates)).group_by(DayApproval.local_date))
-    return {row[0]: row[1] for row in rows}
 
 
 def event(session: Session, event_id: str) -> Event | None:
@@ -154,9 +175,10 @@ def corrections(session: Session, event_id: str) -> list[EventCorrection]:
     return list(session.scalars(of.order_by(EventCorrection.id)))
 
 
-def stale_people(session: Session, at_most: int) -> list[str]:
-    """People who have days that are to be worked out anew."""
-    return list(session.scalars(select(StaleDay.person_id).distinct().order_by(StaleDay.person_id).limit(at_most)))
+def stale_people(session: Session, at_most: int, besides: Collection[str] = ()) -> list[str]:
+    """People who have days that are to be worked out anew, except some."""
+    of = select(StaleDay.person_id).where(StaleDay.person_id.not_in(besides)).distinct()
+    return list(session.scalars(of.order_by(StaleDay.person_id).limit(at_most)))
 
 
 def take_stale_dates(session: Session, person_id: str, at_most: int) -> list[date]:
@@ -214,7 +236,21 @@ def badge_owner(session: Session, badge_hmacs: Collection[str]) -> str | None:
     return session.scalars(of).first()
 
 
-def lock_credential(session: Session, person_id: str, kind: str) -> PunchCredential | None:
-    """As it is now, to ourselves until the transaction ends."""
-    of = select(PunchCredential).where(PunchCredential.person_id == person_id, PunchCredential.kind == kind)
-    return session.scalars(of.with_for_update().execution_options(populate_existing=True)).one_or_none()
+def lock_tries(session: Session, subject: str, now: datetime) -> PunchTries:
+    """As they are now, to ourselves until the transaction ends; made where there were none."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(
+        insert(PunchTries).values(subject=subject, n_failures=0, since=now, n_locks=0).on_conflict_do_nothing()
+    )
+    of = select(PunchTries).where(PunchTries.subject == subject)
+    return session.scalars(of.with_for_update().execution_options(populate_existing=True)).one()
+
+
+def delete_tries(session: Session, subject: str) -> None:
+    session.execute(delete(PunchTries).where(PunchTries.subject == subject))
+
+
+def delete_old_tries(session: Session, before: datetime) -> None:
+    """Those that nothing has come to since."""
+    is_over = or_(PunchTries.locked_until.is_(None), PunchTries.locked_until < before)
+    session.execute(delete(PunchTries).where(PunchTries.since < before, is_over))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -16,19 +17,19 @@ from app.attendance import batch, schemas
 from app.attendance.captures import MAX_FACES, Sent, Stand
 from app.attendance.dependencies import RecorderDep, SenderDep, moment_of
 from app.auth.dependencies import CAMERA
-from app.cameras.schemas import SmallestFace
+from app.decisions.log import CANDIDATES_KEPT
 from app.errors import ProblemError
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
 from app.http.dependencies import SettingsDep
-from app.http.idempotency import Answer, IdempotencyDep, Store
+from app.http.idempotency import ERASED_CODE, Answer, IdempotencyDep, Store
 from app.http.leaving import unless_gone
-from app.identification.routes import IdentifierDep, IdentifyMetricsDep, TopK
+from app.identification.routes import IdentifierDep, IdentifyMetricsDep
 from app.identification.service import Seen
 
 router = APIRouter(prefix="/v1/captures", tags=["Attendance"])
 
 NDJSON = "application/x-ndjson"
-_SMALLEST_FACE: TypeAdapter[int] = TypeAdapter(SmallestFace)
+_SMALLEST_FACE: TypeAdapter[int] = TypeAdapter(schemas.SmallestSentFace)
 _SEND = "Send the picture as the file `image` of a multipart/form-data form."
 _SEND_LINES = "Send one JSON object per line, with captured_at, image_base64 and idempotency_key."
 _FORM_SCHEMA = {
@@ -41,7 +42,7 @@ _FORM_SCHEMA = {
         "camera_id": {"type": "string", "description": "Which camera, if the key is not its own."},
         "min_face_px": {
             "type": "integer",
-            "minimum": 12,
+            "minimum": schemas.LEAST_SENT_PX,
             "maximum": 10000,
             "description": "Smallest face looked for in this picture; the camera's policy goes before.",
         },
@@ -76,9 +77,11 @@ async def _capture_form(request: Request, idempotency: IdempotencyDep) -> Captur
     captured_at, direction, camera_id, min_face_px = (str(text) if text else None for text in texts)
     if direction not in (None, "in", "out"):
         raise ProblemError(422, "fields_invalid", "direction: send in or out, or leave it out.")
+    content = await image.read()
     return CaptureForm(
-        await image.read(),
+        content,
         Sent(
+            image_sha256=sha256(content).hexdigest(),
             captured_at=moment_of("captured_at", captured_at) if captured_at else None,
             direction=direction,  # type: ignore[arg-type]
             camera_id=camera_id,
@@ -92,7 +95,7 @@ def _min_face_px(text: str) -> int:
     try:
         return _SMALLEST_FACE.validate_python(text)
     except ValidationError:
-        raise ProblemError(422, "fields_invalid", "min_face_px: send a whole number from 12 to 10000.") from None
+        raise ProblemError(422, "fields_invalid", "min_face_px: send a whole number from 18 to 10000.") from None
 
 
 CaptureFormDep = Annotated[CaptureForm, Depends(_capture_form)]
@@ -113,7 +116,7 @@ async def record_capture(
     identifier: IdentifierDep,
     metrics: IdentifyMetricsDep,
     settings: SettingsDep,
-    top_k: TopK = 3,
+    top_k: Annotated[int, Query(ge=1, le=CANDIDATES_KEPT, description="Candidates listed per face.")] = CANDIDATES_KEPT,
     max_faces: Annotated[int, Query(ge=1, le=MAX_FACES, description="Faces analysed, the biggest first.")] = MAX_FACES,
 ) -> Response:
     """Says who is in a picture, and records it: every person who is named was there.
@@ -123,7 +126,8 @@ async def record_capture(
     come late and in any order: the days that they belong to are worked out anew.
 
     Send an `Idempotency-Key`, and the same one with every retry. As long as the first answer is kept, a retry is given
-    it; later it is told 409 `capture_recorded` with `capture_id` and `event_ids`: count it as delivered.
+    it; later, or when somebody whom it named was erased, it is told 409 `capture_recorded` with `capture_id` and
+    `event_ids`: count it as delivered. 422 `idempotency_mismatch`: the key was used for another picture or time.
     """
 
     async def look() -> tuple[Stand, Seen]:
@@ -141,7 +145,12 @@ async def record_capture(
 
         return Answer(200, recorder.commit(stand, identified, sender, keep, top_k))
 
-    return await idempotency.run_after(look, conclude)
+    try:
+        return await idempotency.run_after(look, conclude)
+    except ProblemError as refused:
+        if refused.code == ERASED_CODE:  # the capture is in the ledger all the same
+            await run_in_threadpool(recorder.stand, form.sent, sender)
+        raise
 
 
 async def _batch_slots(request: Request) -> batch.BatchSlots:
@@ -173,11 +182,11 @@ async def record_batch(
     sends everything again. The last line is `{summary: {lines, recorded, already_recorded, refused}}`; without it the
     answer is not complete. Nobody in front of a camera waits for a batch.
     """
-    release = slots.take()
+    spool = await batch.received(request.stream())
     try:
-        spool = await batch.received(request.stream())
-    except BaseException:
-        release()
+        release = slots.take()
+    except ProblemError:
+        spool.close()
         raise
     work = batch.BatchWork(recorder, identifier, sender, settings.max_image_bytes, settings.min_face_px)
     return batch.BatchResponse(work.answers(spool), NDJSON, (spool.close, release))

@@ -67,7 +67,7 @@ def expected_day(local_date: date, plan: Plan) -> WorkedDay:
 def work_out_day(local_date: date, members: _Members, timetable: Timetable) -> tuple[WorkedDay, list[JudgedPunch]]:
     """`members` are the presences of the date, in order, with their slots. The wall clock is that of the first one."""
     plan = timetable.plan
-    zone = members[0][1].zone if members else plan.zone or plan.home_zone
+    zone = members[0][1].zone if members else plan.home_zone
     counted: list[Interval] = []
     parts: list[ShiftPart] = []
     judged: list[JudgedPunch] = []
@@ -78,7 +78,7 @@ def work_out_day(local_date: date, members: _Members, timetable: Timetable) -> t
         stay = stay_of(slot, presences, found, counted)
         counted += stay.worked
         parts.append(judged_part(stay, plan))
-        judged += judged_punches(slot, presences, found, timetable)
+        judged += judged_punches(slot, presences, found)
     date_slot = timetable.date_slot(local_date, zone)
     # Who goes on working in another zone still has that one's time.
     closing = [slot.times.closes_at for slot in (*slots, *(slot for _, slot in members))]
@@ -104,19 +104,16 @@ def judged_part(stay: Stay, plan: Plan) -> ShiftPart:
     return part_of(stay, figures, status, part_words(stay, figures, status, holiday))
 
 
-def judged_punches(
-    slot: Slot, presences: Sequence[Presence], found: Sequence[Direction | None], timetable: Timetable
-) -> list[JudgedPunch]:
+def judged_punches(slot: Slot, presences: Sequence[Presence], found: Sequence[Direction | None]) -> list[JudgedPunch]:
     """The first punch of each presence says why it is what it is; the others say what they repeat."""
     ats = [presence.at for presence in presences]
     shift_id = slot.shift.id if slot.shift else None
     judged = []
     for position, (presence, direction) in enumerate(zip(presences, found, strict=True)):
-        zone = timetable.zone_of(presence)
         first, *repeats = presence.punches
-        words = presence_words(slot, ats, found, position, zone)
+        words = presence_words(slot, ats, found, position, first.zone)
         judged.append(JudgedPunch(first.id, slot.local_date, shift_id, direction, None, words))
         for repeat in repeats:
-            words = repeat_words(first.at, zone)
+            words = repeat_words(first.at, first.zone)
             judged.append(JudgedPunch(repeat.id, slot.local_date, shift_id, direction, first.id, words))
     return judged

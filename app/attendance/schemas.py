@@ -1,11 +1,10 @@
 """The ledger on the wire: captures, events, days, and what people say about them."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.cameras.schemas import SmallestFace
 from app.http.fields import Id, Input, Line, Moment
 from app.identification.schemas import Candidate, Identification, PersonRef
 
@@ -15,6 +14,9 @@ DayStatusView = Literal[
     "present", "late", "half_day", "absent", "missing_out", "missing_in", "day_off", "holiday", "open"
 ]
 
+# Below, small faces cost false alarms too: only a camera's policy, which an administrator sets, may go there.
+LEAST_SENT_PX: Final = 18
+SmallestSentFace = Annotated[int, Field(ge=LEAST_SENT_PX, le=10_000)]
 Reason = Annotated[Line, Field(min_length=1, max_length=500)]
 PinDigits = Annotated[str, Field(pattern=r"^[0-9]{4,12}$", description="4 to 12 digits.")]
 BadgeText = Annotated[Line, Field(min_length=1, max_length=200)]
@@ -54,7 +56,7 @@ class EventView(RecordedEvent):
 
     method: Method
     given_direction: Direction | None = Field(description="What the camera or sender said; null: it follows.")
-    timezone: str = Field(description="Of the wall clock where it happened.")
+    timezone: str = Field(description="The person's own then, or else that of the wall clock where it happened.")
     camera_id: str | None
     site_id: str
     capture_id: str | None
@@ -220,7 +222,7 @@ class Day(BaseModel):
     closes_at: datetime
     explanation: str
     parts: list[DayPart]
-    version: int = Field(description="Grows with every change; 0: nothing has happened on this day.")
+    version: int = Field(description="Grows with every change; 0: nothing has ever happened on this day.")
     updated_at: datetime | None
     approval: Approval | None = Field(description="The latest one.")
 
@@ -238,7 +240,7 @@ class BatchLine(Input):
     image_base64: str
     direction: Direction | None = None
     camera_id: Id | None = None
-    min_face_px: SmallestFace | None = None
+    min_face_px: SmallestSentFace | None = None
     idempotency_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 

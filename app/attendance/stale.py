@@ -1,5 +1,6 @@
 """Works out anew the days that a changed holiday, roster or person may have changed."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, time
 from typing import Final
 
@@ -8,6 +9,7 @@ import structlog
 from app.attendance import queries
 from app.attendance.ledger import Bookkeeper
 from app.db.engine import Database
+from app.logs import log_failure
 from app.periodic import Periodic
 
 _EVERY_S: Final = 2.0
@@ -37,15 +39,25 @@ class StaleDays:
         if not self._people():
             return 0
         n_days = 0
+        failed: set[str] = set()
         with self._database.alone("stale-days") as is_ours:
-            while is_ours and not self._periodic.is_stopping and (people := self._people()):
-                n_days += sum(self._work_out(person_id) for person_id in people if not self._periodic.is_stopping)
+            while is_ours and not self._periodic.is_stopping and (people := self._people(failed)):
+                n_days += sum(self._try(person_id, failed) for person_id in people if not self._periodic.is_stopping)
                 log.info("days.recomputed", n_people=len(people), n_days=n_days)
         return n_days
 
-    def _people(self) -> list[str]:
+    def _people(self, failed: Collection[str] = ()) -> list[str]:
         with self._database.read() as session:
-            return queries.stale_people(session, _PEOPLE_AT_ONCE)
+            return queries.stale_people(session, _PEOPLE_AT_ONCE, failed)
+
+    def _try(self, person_id: str, failed: set[str]) -> int:
+        """Whoever cannot be worked out stops nobody else, and is tried again the next time."""
+        try:
+            return self._work_out(person_id)
+        except Exception as error:
+            log_failure(log, "days.not_recomputed", error, person_id=person_id)
+            failed.add(person_id)
+            return 0
 
     def _work_out(self, person_id: str) -> int:
         # The person is locked before the marks are taken: whoever marks holds that lock until the commit.

@@ -1,15 +1,24 @@
 """Events as the API shows them, with the people's names as they are in the database now."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from app.attendance import queries, schemas
-from app.db.tables import Capture, DecisionRow, Event
+from app.attendance.plan import DayStatus
+from app.db.tables import Capture, Day, DecisionRow, Event
 from app.decisions import queries as decision_queries
 from app.identification.queries import person_refs
 from app.identification.schemas import Candidate, PersonRef
+
+_STILL_TO_COME: Final = (DayStatus.MISSING_OUT.value, DayStatus.ABSENT.value)
+
+
+def status_now(day: Day, now: datetime) -> str:
+    """Until a day is over, somebody who has not left, or not come, may still do so."""
+    return "open" if now < day.closes_at and day.status in _STILL_TO_COME else day.status
 
 
 def recorded_views(session: Session, events: Sequence[Event]) -> list[schemas.RecordedEvent]:

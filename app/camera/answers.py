@@ -3,12 +3,50 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from ml.types import Outcome
+
+
+class _Person(BaseModel):
+    id: str | None = None
+    name: str | None = None
+    employee_code: str | None = None
+
+
+class _Quality(BaseModel):
+    reasons: list[str] = []
+
+
+class _Face(BaseModel):
+    box_xyxy: tuple[float, float, float, float]
+    outcome: str
+    person: _Person | None = None
+    score: float | None = None
+    odds: float | None = None
+    quality: _Quality | None = None
+
+
+class _Event(BaseModel):
+    id: str | None = None
+    direction: str | None = None
+    duplicate_of: str | None = None
+
+
+class _Answer(BaseModel):
+    """As much of an answer as is used here."""
+
+    faces: list[_Face]
+    events: list[_Event]
 
 
 def is_answer(body: object) -> bool:
     """Whether this comes from the service at all: a hotel's log-in page answers 200 too."""
-    return isinstance(body, Mapping) and isinstance(body.get("faces"), list) and isinstance(body.get("events"), list)
+    try:
+        _Answer.model_validate(body)
+    except ValidationError:
+        return False
+    return True
 
 
 def summary(body: Mapping[str, Any], face_xyxy: tuple[float, float, float, float]) -> dict[str, Any]:

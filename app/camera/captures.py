@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.camera.clock import Stamp
-from app.camera.policy import LEAST_PX, USUAL_PX
+from app.camera.policy import USUAL_PX, WORTH_SENDING_PX
 
 # Two detections of one face differ by about this much in size.
 _SHARE_OF_FACE: Final = 0.8
@@ -38,7 +38,7 @@ class Capture:
         """
         x1, y1, x2, y2 = self.face_xyxy
         smallest = int(_SHARE_OF_FACE * min(x2 - x1, y2 - y1))
-        return max(LEAST_PX, smallest) if smallest < USUAL_PX else None
+        return max(WORTH_SENDING_PX, smallest) if smallest < USUAL_PX else None
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then the picture."""

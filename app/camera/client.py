@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import httpx
 import structlog
 
 from app.camera.answers import outcome_of, summary, without_name
-from app.camera.captures import Capture
+from app.camera.captures import Capture, device_time
+from app.camera.clock import read_clocks
 from app.camera.console import Console
 from app.camera.finder import FaceFinder
 from app.camera.heartbeat import Heartbeat
@@ -27,6 +28,9 @@ from app.camera.watcher import OnFrame, Watcher, Watching
 from app.camera.webhook import Forwarder
 
 log = structlog.get_logger(__name__)
+
+# A visit is looked at for two seconds, and an answer over a poor line takes a few more.
+_LATE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,12 @@ class Client:
             if source is not None:
                 self._watcher.run(source, stop)
             is_empty = stop.is_set() or self._spool.wait_until_empty(stop, wait_s)
-        if self._spool.n_waiting:
-            self._console.tell("waiting", f"{self._spool.n_waiting} captures wait in {self._spool.folder}")
+        if n_lost := self._spool.n_in_memory:
+            self._console.tell(
+                "lost", f"{n_lost} captures could be neither delivered nor written to the disk", lost=n_lost
+            )
+        if n_waiting := self._spool.n_waiting - n_lost:
+            self._console.tell("waiting", f"{n_waiting} captures wait in {self._spool.folder}")
         return is_empty or stop.is_set()
 
     @contextmanager
@@ -119,12 +127,12 @@ class Client:
         capture = capture_of(view, self._looking.direction)
         try:
             self._spool.put(capture)
-        except SpoolFullError:
+        except SpoolFullError as error:
             self._n_dropped += 1
             n_waiting = self._spool.n_waiting
-            log.error("camera.spool_full", waiting=n_waiting, dropped=self._n_dropped)
+            log.error("camera.spool_full", why=str(error), waiting=n_waiting, dropped=self._n_dropped)
             self._console.tell(
-                "spool_full", f"spool full: {n_waiting} captures wait, newest dropped ({self._n_dropped} so far)"
+                "spool_full", f"{error}: {n_waiting} captures wait, newest dropped ({self._n_dropped} so far)"
             )
             return None
         return capture.key
@@ -137,7 +145,16 @@ class Client:
         self._watcher.answered(capture.key, outcome_of(answer))
         self._console.said(capture.captured_at, answer, self._spool.n_waiting)
         if self._forwarder is not None:
-            self._forwarder.post({"captured_at": capture.captured_at.isoformat(), **without_name(answer)})
+            self._forwarder.post(
+                {"captured_at": capture.captured_at.isoformat(), **age_of(capture), **without_name(answer)}
+            )
+
+
+def age_of(capture: Capture) -> dict[str, Any]:
+    """How long ago the visitor was there, and whether that is too long to open a door for them."""
+    now = read_clocks()
+    age_s = ((device_time(capture, now) or now.wall) - capture.captured_at).total_seconds()
+    return {"age_s": round(age_s, 1), "is_late": age_s > _LATE_S}
 
 
 def capture_of(view: View, direction: str | None) -> Capture:

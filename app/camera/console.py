@@ -4,7 +4,9 @@ Names are for people who look at a terminal. Where the output goes to a file or 
 """
 
 import json
+from contextlib import suppress
 from datetime import datetime
+from io import StringIO
 from threading import Lock
 from typing import Any, TextIO
 
@@ -17,10 +19,14 @@ _STYLES = {"identified": "bold green", "unknown": "yellow", "low_quality": "dim"
 
 
 class Console:
-    """Prints lines for people, or with `is_json` one JSON object per line for machines. Safe to share."""
+    """Prints lines for people, or with `is_json` one JSON object per line for machines. Safe to share.
+
+    It never fails: whoever listens may be gone, and the disk that it goes to full.
+    """
 
     def __init__(self, out: TextIO, *, is_json: bool) -> None:
-        self._rich = RichConsole(file=out, highlight=False, soft_wrap=True)
+        self._out = out
+        self._rich = RichConsole(force_terminal=out.isatty(), highlight=False, soft_wrap=True)
         self._is_json = is_json
         self._has_names = out.isatty()
         self._problems: dict[str, str] = {}
@@ -45,7 +51,7 @@ class Console:
             self._print(Text(text))
 
     def problem(self, what: str, text: str) -> None:
-        """Something is wrong: told once, and again only when it is told otherwise."""
+        """Something is wrong: told once, and again only when it is told otherwise or was right meanwhile."""
         with self._lock:
             if self._problems.get(what) == text:
                 return
@@ -66,6 +72,13 @@ class Console:
         else:
             self._print(Text(text, style="green"))
 
+    def over(self, what: str, text: str) -> None:
+        """It is right again; told only if a problem was."""
+        with self._lock:
+            has_problem = bool(self._problems.get(what))
+        if has_problem:
+            self.solved(what, text)
+
     def _in_words(self, answer: dict[str, Any]) -> str:
         if answer["outcome"] == "identified":
             who = answer["name"] if self._has_names and answer["name"] else answer["employee_code"] or "somebody"
@@ -84,7 +97,11 @@ class Console:
 
     def _print(self, line: Text) -> None:
         with self._lock:
+            self._rich.file = shown = StringIO()
             self._rich.print(line)
+            with suppress(OSError, ValueError):  # not by rich, which ends the process when nobody listens
+                self._out.write(shown.getvalue())
+                self._out.flush()
 
 
 def _certainty(answer: dict[str, Any]) -> str:

@@ -39,7 +39,13 @@ class Heartbeat:
         self._stop.set()
 
     def beat(self) -> None:
-        """One beat."""
+        """One beat; whatever goes wrong, there will be another."""
+        try:
+            self._beat()
+        except Exception as error:
+            log.warning("camera.heartbeat_failed", error=type(error).__name__)
+
+    def _beat(self) -> None:
         sent = {"device_time": read_clocks().wall.isoformat(), "version": __version__}
         try:
             answer = self._http.post("/v1/cameras/heartbeat", json=sent, timeout=_TIMEOUT)

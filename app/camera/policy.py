@@ -13,16 +13,16 @@ USUAL_PX: Final = int(Settings.model_fields["min_face_px"].default)
 # A small picture shows small faces: of one that is 270 px high, a face that counts has 19 px, from 571 px on 40.
 _SHARE_OF_HEIGHT: Final = 0.07
 # Measured on shrunk photos: down to here small faces cost misses, below also false alarms.
-_WORTH_SENDING_PX: Final = 18
+WORTH_SENDING_PX: Final = 18
 
 _FILE: Final = "policy.json"
-LEAST_PX: Final = 12  # what the detector can see
+_LEAST_PX: Final = 12  # what the detector can see
 _LARGEST_PX: Final = 10_000
 
 
 def smallest_face_px(frame_height: int) -> int:
     """Shorter side of the smallest face that is sent where nobody says otherwise, px, in frames this many px high."""
-    return min(USUAL_PX, max(_WORTH_SENDING_PX, round(_SHARE_OF_HEIGHT * frame_height)))
+    return min(USUAL_PX, max(WORTH_SENDING_PX, round(_SHARE_OF_HEIGHT * frame_height)))
 
 
 class PolicyMemory:
@@ -58,5 +58,5 @@ class PolicyMemory:
 
 def _checked(value: object) -> int | None:
     """None where the policy leaves it open; what makes no sense counts as that."""
-    is_usable = isinstance(value, int) and not isinstance(value, bool) and LEAST_PX <= value <= _LARGEST_PX
+    is_usable = isinstance(value, int) and not isinstance(value, bool) and _LEAST_PX <= value <= _LARGEST_PX
     return int(str(value)) if is_usable else None

@@ -3,7 +3,7 @@
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +13,14 @@ from typing import Final, Protocol
 
 import cv2
 import numpy as np
+import structlog
 
 from app.camera.clock import Stamp, read_clocks
 from app.camera.console import Console
 from ml.types import RgbImage
 from ml.video import VideoLimits, probe_video, read_frames
+
+log = structlog.get_logger(__name__)
 
 # The operator's own file, so only what no machine could hold is refused: a day of film.
 _FILM_LIMITS: Final = VideoLimits(
@@ -30,6 +33,10 @@ _LONGEST_PAUSE_S: Final = 30.0
 # UDP drops packets, which shows as grey smears where faces are.
 _RTSP: Final = "rtsp_transport;tcp"
 _STALE_S: Final = 0.5
+# Longer than opening, reading and the longest pause take together: a driver that hangs, which no timeout ends.
+_STUCK_S: Final = 90.0
+# Each one that hangs keeps its thread: there must not be too many.
+_LONGEST_STUCK_S: Final = 3600.0
 
 
 class SourceError(ValueError):
@@ -77,8 +84,14 @@ def open_source(name: str, console: Console, *, started_at: datetime | None, is_
 
 
 def without_secrets(name: str) -> str:
-    """A camera's address without the user and password that are often in it."""
-    return re.sub(r"//[^/]*@", "//…@", name)
+    """A camera's scheme, host and port: users, passwords and tokens may be anywhere else in its address."""
+    scheme, separator, rest = name.partition("://")
+    if not separator:
+        return name
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest[len(authority) :]:  # of a password with a slash in it, the host cannot be told
+        return f"{scheme}://…"
+    return f"{scheme}://{authority.rpartition('@')[2]}"
 
 
 class FilmSource:
@@ -110,24 +123,65 @@ class FilmSource:
         return now - timedelta(seconds=probe_video(self._path, _FILM_LIMITS).duration_s or 0.0)
 
 
+class Capturing(Protocol):
+    """As much of `cv2.VideoCapture` as is used here."""
+
+    def read(self) -> tuple[bool, "cv2.typing.MatLike | None"]:
+        """Whether there is a frame, and the frame."""
+
+    def release(self) -> None:
+        """Hang up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: the first pause between two connections, and until a reader that shows no sign of life is replaced."""
+
+    first_pause_s: float = _FIRST_PAUSE_S
+    stuck_s: float = _STUCK_S
+
+
 class LiveSource:
     """A camera: a thread reads as fast as frames come and keeps the newest; reconnects for ever."""
 
     is_live = True
 
-    def __init__(self, name: str, console: Console, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        name: str,
+        console: Console,
+        patience: Patience | None = None,
+        connect: "Callable[[str], Capturing] | None" = None,
+    ) -> None:
         self._name = name
         self._console = console
-        self._first_pause_s = first_pause_s
+        self._patience = patience or Patience()
+        self._connect = connect or _connect
         self._newest: Frame | None = None
         self._changed = Condition()
+        self._alive_s = 0.0
 
     def frames(self, stop: Event) -> Iterator[Frame]:
-        Thread(target=self._read_for_ever, args=(stop,), name="camera", daemon=True).start()
-        while not stop.is_set():
-            frame = self._take()
-            if frame is not None:
-                yield frame
+        given_up, stuck_s = self._start_reader(), self._patience.stuck_s
+        try:
+            while not stop.is_set():
+                if (frame := self._take()) is not None:
+                    stuck_s = self._patience.stuck_s
+                    yield frame
+                elif monotonic() - self._alive_s > stuck_s:
+                    self._console.problem("camera", f"{without_secrets(self._name)} hangs: connecting once more")
+                    given_up.set()
+                    given_up = self._start_reader()
+                    stuck_s = min(2 * stuck_s, _LONGEST_STUCK_S)
+        finally:
+            given_up.set()
+
+    def _start_reader(self) -> Event:
+        """What ends it: nobody can end a thread that hangs, but once it goes on it must leave."""
+        given_up = Event()
+        self._alive_s = monotonic()
+        Thread(target=self._read_for_ever, args=(given_up,), name="camera", daemon=True).start()
+        return given_up
 
     def _take(self) -> Frame | None:
         with self._changed:
@@ -136,38 +190,48 @@ class LiveSource:
             frame, self._newest = self._newest, None
             return frame
 
-    def _read_for_ever(self, stop: Event) -> None:
-        pause_s = self._first_pause_s
-        while not stop.is_set():
-            if self._read_until_it_fails(stop):
-                pause_s = self._first_pause_s
-            if stop.is_set():
+    def _read_for_ever(self, given_up: Event) -> None:
+        pause_s = self._patience.first_pause_s
+        while not given_up.is_set():
+            self._alive_s = monotonic()
+            if self._read_until_it_fails(given_up):
+                pause_s = self._patience.first_pause_s
+            if given_up.is_set():
                 return
+            self._alive_s = monotonic()
             self._console.problem("camera", f"no picture from {without_secrets(self._name)}: trying again for ever")
             # Many cameras behind one switch must not all come back in the same second.
-            stop.wait(pause_s * random.uniform(0.5, 1.0))
+            given_up.wait(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _read_until_it_fails(self, stop: Event) -> bool:
-        """Whether there were any frames."""
-        capture = _connect(self._name)
+    def _read_until_it_fails(self, given_up: Event) -> bool:
+        """Whether there were any frames; whatever goes wrong, the thread must outlive it."""
         has_frames = False
         try:
-            while not stop.is_set():
-                is_read, image = capture.read()
-                if not is_read:
-                    break
+            for image in self._images(given_up):
+                self._keep(image)
                 if not has_frames:
                     self._console.solved("camera", f"pictures from {without_secrets(self._name)}")
                 has_frames = True
-                self._keep(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+        except Exception:
+            log.exception("camera.read_failed")
+        return has_frames
+
+    def _images(self, given_up: Event) -> Iterator[RgbImage]:
+        capture = self._connect(self._name)
+        try:
+            while True:
+                is_read, image = capture.read()
+                if not is_read or image is None or given_up.is_set():
+                    return
+                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         finally:
             capture.release()
-        return has_frames
 
     def _keep(self, image: RgbImage) -> None:
         stamp = read_clocks()
         with self._changed:
+            self._alive_s = monotonic()
             self._newest = Frame(stamp.up_s, stamp.wall, stamp, image)
             self._changed.notify_all()
 

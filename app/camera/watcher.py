@@ -60,7 +60,7 @@ class Watcher:
         self._gate = MotionGate()
         self._tracks = FaceTracks()
         self._visits: dict[int, Visit] = {}
-        self._awaited: dict[str, Visit] = {}
+        self._awaited: dict[str, int] = {}  # by key, the numbers of visitors in sight
         self._heard: SimpleQueue[tuple[str, Outcome | None]] = SimpleQueue()
         self._next_look_s = float("-inf")
 
@@ -105,26 +105,28 @@ class Watcher:
             others = [other.face.box_xyxy for other in found if other is not one]
             picture = cut_out(frame.image, frame.captured_at, one.face.box_xyxy, others)
             visit.offer(View(frame.time_s, frame.stamp, picture, one.worth, one.is_good))
-        self._send(visit, visit.due(frame.time_s, is_gone=False))
+        self._send(number, visit.due(frame.time_s, is_gone=False))
 
     def _leave(self, number: int, time_s: float) -> None:
-        visit = self._visits.pop(number)
-        self._send(visit, visit.due(time_s, is_gone=True))
+        """Send what is left to send; what is said of it later changes nothing any more."""
+        self._send(number, self._visits[number].due(time_s, is_gone=True))
+        del self._visits[number]
+        self._awaited = {key: other for key, other in self._awaited.items() if other != number}
 
-    def _send(self, visit: Visit, view: View | None) -> None:
+    def _send(self, number: int, view: View | None) -> None:
         if view is None:
             return
         key = self._parts.hand_over(view)
         if key is None:
-            visit.answered(None)
+            self._visits[number].answered(None)
         else:
-            self._awaited[key] = visit
+            self._awaited[key] = number
 
     def _hear(self) -> None:
         try:
             while True:
                 key, outcome = self._heard.get_nowait()
-                if (visit := self._awaited.pop(key, None)) is not None:
-                    visit.answered(outcome)
+                if (number := self._awaited.pop(key, None)) is not None:
+                    self._visits[number].answered(outcome)
         except Empty:
             return

@@ -42,6 +42,6 @@ class Forwarder:
         while (answer := self._queue.get()) is not None:
             try:
                 self._http.post(self._url, json=answer).raise_for_status()
-            except httpx.HTTPError as error:
+            except Exception as error:
                 log.warning("camera.webhook_failed", error=type(error).__name__)
         self._http.close()

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from app.auth.dependencies import AdminDep, CameraDep, OperatorDep
@@ -13,12 +12,13 @@ from app.db.clock import shared_now
 from app.db.tables import Camera
 from app.gallery.changes import current_revision
 from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 
 router = APIRouter(prefix="/v1/cameras", tags=["Attendance"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 
 
 @router.post("", status_code=201, response_model=schemas.CameraWithKey)

@@ -35,7 +35,10 @@ def camera(
     source: Annotated[
         str | None,
         typer.Option(
-            "--source", help="rtsp://… or http://…, /dev/video0, a number such as 0, or a film. Without: only deliver."
+            "--source",
+            envvar="ROLLCALL_SOURCE",
+            help="rtsp://… or http://…, /dev/video0, a number such as 0, or a film. Without: only deliver. With a "
+            "password in it, best in the environment: everybody on the machine can read the list of processes.",
         ),
     ] = None,
     server: Annotated[str, typer.Option("--server", envvar="ROLLCALL_URL", help="Where the service runs.")] = (

@@ -24,6 +24,7 @@ DATES = ["%Y-%m-%d"]
 FromOption = Annotated[datetime, typer.Option("--from", formats=DATES, help="First date, on the sites' wall clocks.")]
 ToOption = Annotated[datetime, typer.Option("--to", formats=DATES, help="Last date.")]
 _PAGE = 500
+_TWICE = "Frappe has the same time for another one: the clocks were turned back; add it in Frappe by hand"
 _CHANGED = "it was changed after it was sent: correct it in Frappe"
 _GONE = "it was deleted, or counts no more, after it was sent: delete it in Frappe"
 
@@ -107,6 +108,7 @@ class _Export:
         self._sent = sent
         self._counts: Counter[Answer | str] = Counter()
         self._differences: list[tuple[str, str, str]] = []
+        self._seen: set[str] = set()
 
     def run(self, checkins: list[Checkin], first: date, last: date) -> bool:
         """Whether Frappe now has these, and no others of these dates that were sent before."""
@@ -124,6 +126,10 @@ class _Export:
                 self._differences.append((event_id, content, _GONE))
 
     def _send(self, checkin: Checkin) -> None:
+        if checkin.content in self._seen:
+            self._differences.append((checkin.event_id, checkin.content, _TWICE))
+            return
+        self._seen.add(checkin.content)
         content = self._sent.contents.get(checkin.event_id)
         if content is not None:
             self._counts["before"] += 1

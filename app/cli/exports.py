@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import typer
 from rich.console import Console
-from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import FileSizeColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.auth.scopes import Scope
 from app.cli.client import DEFAULT_URL, Client, KeyOption, UrlOption, open_client
@@ -20,7 +20,7 @@ from app.cli.failures import told_plainly
 app = typer.Typer(help="Take people and attendance out, for spreadsheets, payroll and other systems.")
 app.command("frappe")(frappe)
 
-_COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TimeElapsedColumn())
+_COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), FileSizeColumn(), TimeElapsedColumn())
 PersonOption = Annotated[str | None, typer.Option("--person", metavar="ID", help="Only this person, as per_….")]
 
 
@@ -93,7 +93,7 @@ def _query(*, first: datetime, last: datetime, person: str | None) -> str:
 def _download(client: Client, path: str, file: Path) -> None:
     """How long it will be is not known before it ends."""
     with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"Writing {file.name}")
+        task = progress.add_task(f"Writing {file.name}", total=None)
         tell = partial(progress.advance, task)
         _write_privately(file, lambda opened: client.download(path, opened, tell))
 

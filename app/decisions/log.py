@@ -17,7 +17,7 @@ from app.db.types import new_id, utc_now
 from app.decisions import queries
 from ml.types import Candidate, Decision, Quality, Reason
 
-_CANDIDATES_KEPT = 3
+CANDIDATES_KEPT = 3
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ def _entry(faces: Sequence[DecidedFace], circumstances: Circumstances) -> _Entry
     for face in faces:
         row = _row(face) | shared
         entry.decisions.append(row)
-        shown = face.decision.candidates[:_CANDIDATES_KEPT]
+        shown = face.decision.candidates[:CANDIDATES_KEPT]
         entry.candidates += [_candidate_row(str(row["id"]), candidate) for candidate in shown]
     return entry
 

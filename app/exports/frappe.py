@@ -107,7 +107,7 @@ class Frappe:
             FrappeError: Frappe can be told nothing.
         """
         answer = self._post(checkin)
-        if answer.is_success:
+        if _is_taken(answer):
             self._n_failures = 0
             return Answer.TAKEN
         reason = _reason(answer)
@@ -122,7 +122,7 @@ class Frappe:
             raise FrappeError(f"Frappe refuses the API key ({reason}): it must be of a user who may add check-ins")
         if answer.status_code == _NO_METHOD or answer.is_redirect:
             raise FrappeError(f"{self._url} does not have Frappe HR's check-in call ({reason}): is that its address?")
-        self._n_failures = self._n_failures + 1 if _is_trouble(answer) else 0
+        self._n_failures = self._n_failures + 1 if answer.is_success or _is_trouble(answer) else 0
         if self._n_failures >= _MOST_FAILURES:
             raise FrappeError(f"Frappe failed {_MOST_FAILURES} times in a row ({reason}); start again later")
 
@@ -152,6 +152,16 @@ class Frappe:
             return error
 
 
+def _is_taken(answer: httpx.Response) -> bool:
+    """Whether the check-in that was made came back: a log-in page, or a proxy's, is a success for HTTP alone."""
+    if not answer.is_success:
+        return False
+    try:
+        return bool(answer.json()["message"]["name"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def _is_trouble(answer: httpx.Response) -> bool:
     return answer.status_code >= _SERVER_TROUBLE or answer.status_code == _BUSY
 
@@ -165,4 +175,5 @@ def _reason(answer: httpx.Response) -> str:
     except (ValueError, AttributeError, KeyError, TypeError):
         text = ""
     plain = " ".join(unescape(_TAG.sub(" ", text)).split())
-    return plain[:300] or f"HTTP {answer.status_code}"
+    unsaid = " without a check-in, as from a log-in page" if answer.is_success else ""
+    return plain[:300] or f"HTTP {answer.status_code}{unsaid}"

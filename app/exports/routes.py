@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
-from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
 from app.attendance.days import DayRange, range_of
@@ -15,7 +13,7 @@ from app.auth.dependencies import OPERATOR, OperatorDep
 from app.exports import schemas, service
 from app.http.content_type import CSV
 from app.http.dependencies import DatabaseDep, SettingsDep
-from app.http.fields import CalendarDay
+from app.http.fields import CalendarDay, Moment
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.people import queries as people_queries
 from app.people.service import get as get_person
@@ -23,7 +21,7 @@ from app.people.service import get as get_person
 router = APIRouter(prefix="/v1", tags=["Attendance"])
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 CSV_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
 XLSX_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {XLSX: {"schema": {"type": "string", "contentMediaType": XLSX}}}}
@@ -61,13 +59,13 @@ def attendance_csv(asked: DaysDep) -> StreamingResponse:
 
 @router.get("/attendance.xlsx", response_class=StreamingResponse, responses=XLSX_ANSWER, dependencies=[OPERATOR])
 def attendance_xlsx(asked: DaysDep) -> StreamingResponse:
-    """Days as an Excel workbook with real dates, times and numbers, and a sheet of each person's totals."""
+    """Days as an Excel workbook with real dates, times and numbers, and a sheet of each person's totals.
+
+    It is put together while it is sent, like the CSV file, and for as many days.
+    """
     wanted, days = asked
-    file = service.xlsx_file(days)
     headers = _named(f"attendance_{wanted.first}_{wanted.last}.xlsx")
-    # Closed in any case: a caller who has gone away never starts the chunks.
-    closing = BackgroundTask(file.close)
-    return StreamingResponse(service.chunks_of(file), media_type=XLSX, headers=headers, background=closing)
+    return StreamingResponse(service.xlsx_pieces(days), media_type=XLSX, headers=headers)
 
 
 @router.get("/attendance/odoo.csv", response_class=StreamingResponse, responses=CSV_ANSWER, dependencies=[OPERATOR])

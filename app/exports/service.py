@@ -1,12 +1,9 @@
 """Puts exports together; days are read as they are written out, a block at a time."""
 
-import tempfile
 from calendar import monthrange
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date
-from typing import IO
 
 from sqlalchemy.orm import Session
 
@@ -17,11 +14,9 @@ from app.db.tables import Person
 from app.exports.rows import COLUMNS, ODOO_COLUMNS, day_row, odoo_rows
 from app.exports.schemas import MonthSummary
 from app.exports.totals import Totals
-from app.exports.workbook import write_workbook
+from app.exports.workbook import workbook_of
 from app.identification.schemas import PersonRef
 from app.people.csv_file import write_rows
-
-_CHUNK_BYTES = 65_536
 
 
 def csv_lines(days: Iterator[Day]) -> Iterator[str]:
@@ -34,21 +29,9 @@ def odoo_lines(days: Iterator[Day]) -> Iterator[str]:
     return write_rows((row for day in days for row in odoo_rows(day)), ODOO_COLUMNS)
 
 
-def xlsx_file(days: Iterator[Day]) -> IO[bytes]:
-    """A workbook in a file without a name, open at its start: it is gone once it is closed, or the process ends."""
-    with ExitStack() as stack:
-        file = stack.enter_context(tempfile.TemporaryFile())
-        write_workbook(file, days)
-        file.seek(0)
-        stack.pop_all()  # it stays open for whoever reads it
-    return file
-
-
-def chunks_of(file: IO[bytes]) -> Iterator[bytes]:
-    """What is in a file, which is closed in the end, also when nobody wants the rest."""
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+def xlsx_pieces(days: Iterator[Day]) -> Iterator[bytes]:
+    """A workbook of one row per person and day, and each person's totals."""
+    return workbook_of(days)
 
 
 def days_in(database: Database, wanted: DayRange, default_zone: str) -> Iterator[Day]:

@@ -1,20 +1,18 @@
-"""Days as an Excel workbook, written row by row: memory does not grow with the number of days."""
+"""Days as an Excel workbook, put together as it is sent: no file, and memory grows with people, not with days."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from datetime import datetime
-from typing import IO, Any
-
-from xlsxwriter import Workbook
-from xlsxwriter.format import Format
-from xlsxwriter.worksheet import Worksheet
+from itertools import chain, islice
+from typing import Any, Final
 
 from app.attendance.schemas import Day
 from app.exports.rows import COLUMNS, hours, local, minutes
+from app.exports.sheets import Package, Sheet
 from app.exports.totals import PersonTotals
 
-# What Excel can hold in one sheet; more days go on in another one.
-MOST_ROWS = 1_048_576
+# What Excel can hold in one sheet, with its header; more days go on in another one.
+MOST_ROWS: Final = 1_048_576
 # "timezone" because a cell of a time cannot say it; the CSV file says the distance from UTC in each time.
 DAY_COLUMNS = (*COLUMNS[:-1], "timezone", COLUMNS[-1])
 TOTAL_COLUMNS = (
@@ -33,80 +31,36 @@ TOTAL_COLUMNS = (
     "early_leave_min",
     "overtime_min",
 )
-_WIDTHS = {"name": 24, "department": 18, "first_in": 17, "last_out": 17, "timezone": 18, "explanation": 80}
-_WIDTH = 14
 
 
-def write_workbook(file: IO[bytes], days: Iterable[Day], most_rows: int = MOST_ROWS) -> None:
-    """A sheet of days, or several, and one of each person's totals."""
-    with Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as workbook:
-        writer = _Writer(workbook, most_rows)
-        people: dict[str, PersonTotals] = {}
-        for day in days:
-            writer.write("Days", DAY_COLUMNS, _day_cells(day))
-            person = PersonTotals(day.person.employee_code, day.person.name, day.department)
-            people.setdefault(day.person.id, person).totals.add(day)
-        writer.finish("Days", DAY_COLUMNS)
-        for total in sorted(people.values(), key=lambda total: total.employee_code):
-            writer.write("Totals", TOTAL_COLUMNS, _total_cells(total))
-        writer.finish("Totals", TOTAL_COLUMNS)
+def workbook_of(days: Iterable[Day], most_rows: int = MOST_ROWS) -> Iterator[bytes]:
+    """The file in pieces: a sheet of days, or several, and one of each person's totals."""
+    package = Package()
+    people: dict[str, PersonTotals] = {}
+    yield from _sheets(package, "Days", DAY_COLUMNS, (_counted(day, people) for day in days), most_rows)
+    totals = sorted(people.values(), key=lambda total: total.employee_code)
+    yield from _sheets(package, "Totals", TOTAL_COLUMNS, map(_total_cells, totals), most_rows)
+    yield from package.end()
 
 
-class _Writer:
-    """Fills one sheet after the other, each with a frozen header and a filter on every column."""
+def _sheets(
+    package: Package, title: str, columns: Sequence[str], rows: Iterator[Sequence[Any]], most_rows: int
+) -> Iterator[bytes]:
+    """As many as it takes; a sheet without rows says that there are none."""
+    n_sheets = 0
+    first: Sequence[Any] | None = next(rows, ())
+    while first is not None:
+        n_sheets += 1
+        name = title if n_sheets == 1 else f"{title} {n_sheets}"
+        here = chain([first], islice(rows, most_rows - 2)) if first else iter(())
+        yield from package.sheet(Sheet(name, columns), here)
+        first = next(rows, None)
 
-    def __init__(self, workbook: Workbook, most_rows: int) -> None:
-        self._workbook = workbook
-        self._most_rows = most_rows
-        self._sheet: Worksheet | None = None
-        self._n_rows = self._n_sheets = 0
-        self._bold = workbook.add_format({"bold": True})
-        self._time = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
 
-    def write(self, title: str, columns: Sequence[str], cells: Sequence[Any]) -> None:
-        """One row more, on a new sheet where there is none or it is full."""
-        if self._sheet is not None and self._n_rows == self._most_rows:
-            self._close(columns)
-        sheet = self._sheet or self._open(title, columns)
-        for place, cell in enumerate(cells):
-            self._write_cell(sheet, self._n_rows, place, cell)
-        self._n_rows += 1
-
-    def finish(self, title: str, columns: Sequence[str]) -> None:
-        """No more of this; a sheet without rows says that there are none."""
-        if self._sheet is None:
-            self._open(title, columns)
-        self._close(columns)
-        self._n_sheets = 0
-
-    def _open(self, title: str, columns: Sequence[str]) -> Worksheet:
-        self._n_sheets += 1
-        sheet = self._workbook.add_worksheet(title if self._n_sheets == 1 else f"{title} {self._n_sheets}")
-        for place, name in enumerate(columns):
-            sheet.set_column(place, place, _WIDTHS.get(name, _WIDTH))
-            sheet.write_string(0, place, name, self._bold)
-        sheet.freeze_panes(1, 0)
-        self._sheet, self._n_rows = sheet, 1
-        return sheet
-
-    def _close(self, columns: Sequence[str]) -> None:
-        if self._sheet is not None:
-            self._sheet.autofilter(0, 0, max(1, self._n_rows - 1), len(columns) - 1)
-        self._sheet = None
-
-    def _write_cell(self, sheet: Worksheet, row: int, column: int, cell: Any) -> None:
-        """By type: a text is never taken for a formula or an address, whatever it starts with."""
-        if cell is None:
-            return
-        if isinstance(cell, str):
-            sheet.write_string(row, column, cell)
-        elif isinstance(cell, int | float):
-            sheet.write_number(row, column, cell)
-        else:
-            sheet.write_datetime(row, column, cell, self._format_of(cell))
-
-    def _format_of(self, cell: Any) -> Format | None:
-        return self._time if isinstance(cell, datetime) else None  # None: the workbook's, for dates
+def _counted(day: Day, people: dict[str, PersonTotals]) -> list[Any]:
+    person = PersonTotals(day.person.employee_code, day.person.name, day.department)
+    people.setdefault(day.person.id, person).totals.add(day)
+    return _day_cells(day)
 
 
 def _day_cells(day: Day) -> list[Any]:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 PURGE_EVERY = timedelta(minutes=10)
 # Status of an answer whose content was erased with the person it named.
-ERASED_STATUS = 410
+ERASED_STATUS, ERASED_CODE = 410, "idempotency_erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Idempotency:
             return None
         if row.body is None:
             detail = "The first answer was erased together with the person it named."
-            raise ProblemError(ERASED_STATUS, "idempotency_erased", detail)
+            raise ProblemError(ERASED_STATUS, ERASED_CODE, detail)
         if row.body_sha256 != ticket.body_sha256:
             detail = "This Idempotency-Key was used before with another request. Make a new key per request."
             raise ProblemError(422, "idempotency_mismatch", detail)

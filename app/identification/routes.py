@@ -1,13 +1,12 @@
 """`/v1/identify` and `/v1/compare`."""
 
 import base64
-import binascii
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Query, UploadFile
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 from starlette.requests import Request
@@ -198,5 +197,5 @@ def _on_disk(upload: UploadFile) -> Path:
 def _from_base64(body: bytes) -> bytes:
     try:
         return base64.b64decode(_ImageJson.model_validate_json(body).image_base64, validate=True)
-    except (ValidationError, binascii.Error):
+    except ValueError:  # of pydantic, or what is not base64, or not even ASCII
         raise ProblemError(422, "fields_invalid", 'Send JSON {"image_base64": "..."} in standard base64.') from None

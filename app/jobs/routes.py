@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from app.auth.dependencies import OperatorDep
 from app.http.dependencies import DatabaseDep
+from app.http.fields import Moment
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.jobs import queries, schemas, service
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 
 
 @router.get("")

@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from app.auth.dependencies import AdminDep, OperatorDep
 from app.db.tables import OperatingPointRow
 from app.errors import ProblemError
 from app.http.dependencies import DatabaseDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.operating_points import queries, schemas, service, views
@@ -19,7 +19,7 @@ from app.review.labels import live_estimate
 
 router = APIRouter(prefix="/v1/threshold", tags=["Threshold"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 
 
 @router.get("")

@@ -13,6 +13,8 @@ from app.errors import ProblemError
 
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 REQUIRED = ("employee_code", "name")
+# Enough that passing a piece on costs little beside writing it.
+_PIECE_LETTERS = 65_536
 IMPORTED = (*REQUIRED, "department", "timezone", "shift_id", "site_id")
 EXPORTED = (*IMPORTED, "id", "active", "consent_given_at", "consent_method", "n_templates", "created_at", "updated_at")
 
@@ -37,13 +39,14 @@ def read_rows(content: bytes, max_rows: int) -> list[Row]:
 
 
 def write_rows(rows: Iterable[dict[str, object]], columns: Sequence[str] = EXPORTED) -> Iterator[str]:
-    """The header line, then each row, as text."""
+    """The header line, then each row, as text in pieces of many rows."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns)
     writer.writeheader()
     for row in rows:
-        yield _take(buffer)
         writer.writerow({name: _guard(value) for name, value in row.items()})
+        if buffer.tell() > _PIECE_LETTERS:
+            yield _take(buffer)
     yield _take(buffer)
 
 

@@ -1,15 +1,16 @@
 """Importing people: every row is judged by itself, and all good rows are written together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.attendance.queries import lock_people
 from app.audit.service import record
 from app.auth.scopes import Principal
 from app.db.tables import Person
@@ -19,6 +20,8 @@ from app.people.csv_file import Row
 from app.shifts.queries import assignable_ids
 from app.shifts.roster import assign_first
 from app.sites.queries import all_site_ids
+
+T = TypeVar("T")
 
 # People looked up per statement: well under the number of parameters either database takes.
 CHUNK = 500
@@ -48,6 +51,7 @@ def import_people(session: Session, rows: Sequence[Row], caller: Principal, defa
     this = _Import(caller, default_zone, all_site_ids(session), assignable_ids(session))
     people = list(_valid(rows, this, errors))
     result = schemas.ImportResult(created=0, updated=0, unchanged=0, errors=errors)
+    _lock(session, people)
     for chunk in _chunks(people):
         _write(session, chunk, this, result)
     counts = result.model_dump(exclude={"errors"}) | {"refused": len(errors)}
@@ -76,6 +80,14 @@ def _valid(
         yield person, {name: getattr(person, name) for name in row.cells}
 
 
+def _lock(session: Session, people: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]]) -> None:
+    """Everybody who is there already, before anybody is changed: in the order in which everybody locks people."""
+    codes = [person.employee_code for person, _ in people]
+    known = sorted(id_ for some in _chunks(codes) for id_ in queries.ids_of_codes(session, some))
+    for some in _chunks(known):
+        lock_people(session, some)
+
+
 def _write(
     session: Session,
     chunk: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]],
@@ -84,15 +96,15 @@ def _write(
 ) -> None:
     known = queries.people_by_codes(session, [person.employee_code for person, _ in chunk])
     new: list[dict[str, Any]] = []
-    changed: list[tuple[Person, service.Planned]] = []
+    changed: list[tuple[Person, str | None]] = []
     for person, changes in chunk:
         stored: Person | None = known.get(person.employee_code)
         if stored is None:
             new.append(service.row_of(person))
             continue
-        before = service.Planned.of(stored)
+        shift_before = stored.shift_id
         if service.apply(stored, changes):
-            changed.append((stored, before))
+            changed.append((stored, shift_before))
     _insert(session, new)
     _plan(session, new, changed, this)
     result.created += len(new)
@@ -101,12 +113,12 @@ def _write(
 
 
 def _plan(
-    session: Session, new: Sequence[dict[str, Any]], changed: Sequence[tuple[Person, service.Planned]], this: _Import
+    session: Session, new: Sequence[dict[str, Any]], changed: Sequence[tuple[Person, str | None]], this: _Import
 ) -> None:
     for row in new:
         assign_first(session, row["id"], row["shift_id"], this.caller.actor)
-    for person, before in sorted(changed, key=lambda pair: pair[0].id):  # the order in which everybody locks people
-        service.replan(session, person, before, this.caller, this.default_zone)
+    for person, shift_before in changed:
+        service.replan(session, person, shift_before, this.caller, this.default_zone)
 
 
 def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
@@ -119,10 +131,8 @@ def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
         raise ProblemError(409, "import_conflict", detail, headers={"Retry-After": str(RETRY_AFTER_S)}) from None
 
 
-def _chunks(
-    people: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]],
-) -> Iterator[list[tuple[schemas.PersonCreate, dict[str, Any]]]]:
-    rest = iter(people)
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
 

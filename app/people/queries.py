@@ -39,6 +39,10 @@ def people_by_codes(session: Session, employee_codes: Collection[str]) -> dict[s
     return {person.employee_code: person for person in session.scalars(query)}
 
 
+def ids_of_codes(session: Session, employee_codes: Collection[str]) -> list[str]:
+    return list(session.scalars(select(Person.id).where(Person.employee_code.in_(employee_codes))))
+
+
 def list_people(
     session: Session,
     *,

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -19,13 +18,14 @@ from app.enrolment.service import cancel_clips
 from app.errors import ProblemError
 from app.http.content_type import CSV, FORM, media_type, require_type
 from app.http.dependencies import DatabaseDep, GalleryChangedDep, SettingsDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.people import csv_file, importing, queries, schemas, service
 
 router = APIRouter(prefix="/v1/people", tags=["People"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 EXPORT_CHUNK = 500
 
 CSV_SCHEMA = {"schema": {"type": "string"}}

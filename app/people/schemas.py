@@ -24,7 +24,9 @@ class PersonCreate(Input):
     employee_code: EmployeeCode
     name: Name
     department: Department | None = None
-    timezone: TimeZone | None = Field(None, description="IANA name; null: that of wherever they punch.")
+    timezone: TimeZone | None = Field(
+        None, description="IANA name, for what is recorded from now on; null: that of wherever they punch."
+    )
     shift_id: Id | None = Field(None, description="The shift that they work, whatever the day.")
     site_id: Id | None = Field(None, description="Where they belong, for its holidays; null: the first site.")
     consent: Consent | None = None

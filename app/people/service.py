@@ -1,7 +1,6 @@
 """What can be done to people, inside a session that the caller commits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +17,6 @@ from app.gallery.queries import lock_gallery
 from app.http.idempotency import forget_answers_about
 from app.people import queries, schemas
 from app.shifts import roster
-from app.shifts.stale import mark_person
 from app.sites import service as sites
 
 
@@ -46,36 +44,28 @@ def update(
     """`default_zone` is that of sites without one: where the person may be, another shift counts from today on."""
     lock_gallery(session)  # before the person, as an erasure does: else each could wait for the other
     person = get(session, person_id)
-    changes, was_active, before = update.changes, person.active, Planned.of(person)
+    changes, left_at, before = update.changes, person.deactivated_at, person.shift_id
+    was_active = person.active
     _refuse_unknown_site(session, update.site_id)
     apply(person, changes)
     _flush(session)
     if person.active != was_active:
         _enter_or_leave_gallery(session, person)
+        person.deactivated_at = None if person.active else person.updated_at
+    if person.active and left_at is not None:
+        roster.resume(session, person.id, left_at, caller.actor, default_zone)
     replan(session, person, before, caller, default_zone)
     record(session, caller.actor, "person.updated", person.id, {"fields": sorted(changes)})
     return person
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What of a person decides when they are expected."""
+def replan(session: Session, person: Person, shift_before: str | None, caller: Principal, default_zone: str) -> None:
+    """After a change that is flushed: assigns another shift from today on.
 
-    shift_id: str | None
-    home: tuple[str | None, str | None]
-
-    @classmethod
-    def of(cls, person: Person) -> "Planned":
-        return cls(person.shift_id, (person.timezone, person.site_id))
-
-
-def replan(session: Session, person: Person, before: Planned, caller: Principal, default_zone: str) -> None:
-    """After a change that is flushed: assigns the shift, and marks the days that it may have changed."""
-    now = Planned.of(person)
-    if now.shift_id != before.shift_id:
-        roster.assign_standing(session, person.id, now.shift_id, caller.actor, default_zone)
-    if now.home != before.home:
-        mark_person(session, person.id)  # other midnights, other holidays
+    Another zone or site counts for what is recorded from then on; days that are worked out stay as they are.
+    """
+    if person.shift_id != shift_before:
+        roster.assign_standing(session, person.id, person.shift_id, caller.actor, default_zone)
 
 
 def apply(person: Person, changes: dict[str, Any]) -> bool:

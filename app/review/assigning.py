@@ -48,7 +48,7 @@ class Assigner:
     def read(self, cluster_id: str, wanted: schemas.Assign) -> SeenFiles | None:
         """Look at the best crops again; slow, and outside any transaction. None when nothing is to be enrolled."""
         with self.enroller.database.read() as session:
-            service.get_open(session, cluster_id)
+            service.get_assignable(session, cluster_id)
             request = _request(session, wanted)
             sealed = queries.sealed_crops(session, cluster_id, utc_now(), _LOOKED_AT) if wanted.enroll else []
         if not wanted.enroll:
@@ -64,11 +64,13 @@ class Assigner:
         """Write everything that follows; the caller commits, so it is all there or nothing is."""
         lock_gallery(session)  # before all others, as everybody does who needs it
         queries.lock_clusters(session)
-        cluster = service.get_open(session, cluster_id)
+        cluster = service.get_assignable(session, cluster_id)
         request = _request(session, wanted)
         enrolled_since = _enrolled_since(session, request.employee_code)  # before there are templates of these faces
         enrolment = self._enrol(session, request, seen, caller) if seen is not None else None
         person = _person(session, request, caller)
+        if cluster.status == "dismissed":
+            service.take_back(session, cluster)
         service.resolve(cluster, "assigned", caller)
         cluster.person_id = person.id
         event_ids = queries.event_ids_of(session, cluster_id)
@@ -100,9 +102,9 @@ class Assigner:
 
     def _correct(self, session: Session, event_ids: Sequence[str], person: Person, caller: Principal) -> int:
         """Give the events to the person; those that an operator gave to somebody else stay theirs."""
-        books, events = Bookkeeper(self.enroller.settings.timezone), queries.unnamed_events(session, event_ids)
-        for event in events:
-            books.correct(session, event, {"person_id": person.id}, REASON, caller.actor)
+        events = queries.unnamed_events(session, event_ids)
+        books = Bookkeeper(self.enroller.settings.timezone)
+        books.correct_all(session, events, {"person_id": person.id}, REASON, caller.actor)
         return len(events)
 
     def _opened(self, sealed: Sequence[tuple[str, bytes]]) -> list[Upload]:
@@ -145,7 +147,8 @@ def _note_misses(
 ) -> bool:
     """Judge the decisions about the cluster's faces; returns whether the person was enrolled at the first of them.
 
-    Who was enrolled when a face was looked for was missed; else it was right to name nobody.
+    Who was enrolled when a face was looked for was missed; else it was right to name nobody. Faces that an operator
+    gave to somebody else are not this person's.
     """
     decisions = queries.decisions(session, event_ids)
     for decision in decisions:

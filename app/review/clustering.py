@@ -25,7 +25,8 @@ from app.review.linkage import Faces, Members, first_of_presence, link
 from app.review.queries import MemberFace, PendingFace, Visit
 from app.sealing import Sealer
 from app.webhooks.payloads import event_payload
-from app.webhooks.service import announce
+from app.webhooks.queries import event_versions
+from app.webhooks.service import announce_all
 from ml.backbones.card import ModelCard
 from ml.types import FloatArray
 
@@ -174,13 +175,15 @@ def link_visits(session: Session, cluster_ids: Collection[str], now: datetime) -
     # An event whose first one has expired stays its duplicate.
     known = {visit.event_id for visit in visits} | {None}
     is_other = [v for v in visits if v.duplicate_of in known and v.duplicate_of != first_of[v.event_id]]
-    for event in queries.lock_unnamed(session, [visit.event_id for visit in is_other]):
+    events = queries.lock_unnamed(session, [visit.event_id for visit in is_other])
+    for event in events:
         stand_alone(event)
         if (first := first_of[event.id]) is not None:
             event.duplicate_of = first
             event.explanation += _SAME_VISIT
-        announce(session, "event.changed", None, event_payload(event, None))
     session.flush()
+    versions = event_versions(session, [event.id for event in events])
+    announce_all(session, "event.changed", [(None, event_payload(each, None, versions[each.id])) for each in events])
 
 
 def _firsts(visits: Sequence[Visit]) -> dict[str, str | None]:

@@ -1,17 +1,23 @@
 """Judged decisions -> how often strangers are named and enrolled people missed, with intervals; pure.
 
-There are two strata: faces that were given a name, and faces that were not. What operators said of some faces of a
-stratum is taken to hold for all of it, as if those had been drawn by chance: whoever judges only what looks odd will
-see worse rates than there are. From the shares follow the numbers of strangers and of enrolled people that
-came by, and of these the rates:
+There are two strata: faces that were given a name, and faces that were not. What was judged is known, and counted as
+it is. What nobody judged gets the shares of what operators said of its stratum, as if that had been said of faces drawn
+by chance: whoever judges only what looks odd will see worse rates than there are. From these numbers of strangers and
+of enrolled people that came by follow the rates:
 
     FPIR = strangers named / all strangers
     FNIR = (enrolled people not named + named as somebody else) / all enrolled people
 
-The intervals come from the shares' posterior distributions under Jeffreys' prior, sampled with a fixed seed. Each face
-counts as one draw; where a few people make most of the traffic, the truth may lie outside more often than 1 in 20.
+One word about a cluster tells what all its faces were, also those that join it later, but for the shares it is one
+word: a postman who comes six hundred times and was dismissed once says no more about the other unnamed faces than
+somebody who came once. The faces of one cluster that were not all the same count for the shares by parts of the word.
+
+The intervals come from draws with a fixed seed: first what the faces were that nobody judged, by the shares' posterior
+under Jeffreys' prior, then the rates that such numbers of faces may come from, under the same prior. Each face counts
+as one draw; where a few people make most of the traffic, the truth may lie outside more often than 1 in 20.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -43,16 +49,33 @@ class NamedFaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What operators said of unnamed faces; what was said of a cluster is one word, or parts that make one."""
+
+    stranger: float
+    missed: float
+
+    @property
+    def n(self) -> int:
+        return round(self.stranger + self.missed)
+
+
+@dataclass(frozen=True, slots=True)
 class UnnamedFaces:
-    """All faces that were not named, and what those were that somebody judged."""
+    """All faces that were not named, what those were that were judged, and by which words (None: one for each)."""
 
     n: int
     n_stranger: int = 0
     n_missed: int = 0
+    words: Words | None = None
 
     @property
     def n_judged(self) -> int:
         return self.n_stranger + self.n_missed
+
+    @property
+    def said(self) -> Words:
+        return self.words or Words(self.n_stranger, self.n_missed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,59 +88,74 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shares:
-    """`named` of all faces, and the others of their stratum: numbers, or arrays of draws."""
+class _Stratum:
+    """Of its kinds of faces how many are known, and how many words there are; and how many faces nobody judged."""
 
-    named: float | _Doubles
-    right: float | _Doubles
-    stranger_named: float | _Doubles
-    somebody_else: float | _Doubles
-    stranger_unnamed: float | _Doubles
-    missed: float | _Doubles
+    known: _Doubles
+    n_left: int
+    words: _Doubles
 
 
-def n_to_judge(n: int, n_judged: int) -> int:
-    """How many more faces of a stratum have to be judged before anything is said."""
-    return max(0, min(n, FEWEST_JUDGED) - n_judged)
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """How many faces were what, kinds of named faces first: numbers, or arrays of draws."""
+
+    right: _Doubles
+    stranger_named: _Doubles
+    somebody_else: _Doubles
+    stranger_unnamed: _Doubles
+    missed: _Doubles
+
+
+def n_to_judge(n: int, n_judged: int, n_words: int) -> int:
+    """How many more faces of a stratum have to be judged, one by one, before anything is said."""
+    return max(0, min(n - n_judged, FEWEST_JUDGED - n_words))
 
 
 def estimate(named: NamedFaces, unnamed: UnnamedFaces) -> Rates:
     """FPIR, FNIR and misidentification, or None for each while too few faces are judged."""
-    if n_to_judge(named.n, named.n_judged) or n_to_judge(unnamed.n, unnamed.n_judged):
+    too_few_named = n_to_judge(named.n, named.n_judged, named.n_judged)
+    if too_few_named or n_to_judge(unnamed.n, unnamed.n_judged, unnamed.said.n):
         return Rates(None, None, None)
-    seen, drawn = _rates(_seen(named, unnamed)), _rates(_draw(named, unnamed))
+    strata = _strata(named, unnamed)
+    seen, drawn = _rates(_seen(strata)), _rates(_draw(strata))
     return Rates(*(_interval(value, draws) for value, draws in zip(seen, drawn, strict=True)))
 
 
-def _rates(shares: _Shares) -> tuple[_Doubles, _Doubles, _Doubles]:
-    named = np.asarray(shares.named)
-    strangers_named = named * shares.stranger_named
-    strangers = strangers_named + (1 - named) * shares.stranger_unnamed
-    confused, missed = named * shares.somebody_else, (1 - named) * shares.missed
-    enrolled = named * shares.right + confused + missed
+def _rates(faces: _Numbers) -> tuple[_Doubles, _Doubles, _Doubles]:
+    strangers = faces.stranger_named + faces.stranger_unnamed
+    enrolled = faces.right + faces.somebody_else + faces.missed
     with np.errstate(invalid="ignore"):  # nobody of a kind: not a number, which is told as None
-        return strangers_named / strangers, (missed + confused) / enrolled, confused / enrolled
+        return (
+            faces.stranger_named / strangers,
+            (faces.missed + faces.somebody_else) / enrolled,
+            faces.somebody_else / enrolled,
+        )
 
 
-def _seen(named: NamedFaces, unnamed: UnnamedFaces) -> _Shares:
-    of_named, of_unnamed = max(named.n_judged, 1), max(unnamed.n_judged, 1)
-    return _Shares(
-        named=named.n / max(named.n + unnamed.n, 1),
-        right=named.n_right / of_named,
-        stranger_named=named.n_stranger / of_named,
-        somebody_else=named.n_somebody_else / of_named,
-        stranger_unnamed=unnamed.n_stranger / of_unnamed,
-        missed=unnamed.n_missed / of_unnamed,
+def _strata(named: NamedFaces, unnamed: UnnamedFaces) -> tuple[_Stratum, _Stratum]:
+    known_named = np.array([named.n_right, named.n_stranger, named.n_somebody_else], dtype=np.float64)
+    known_unnamed = np.array([unnamed.n_stranger, unnamed.n_missed], dtype=np.float64)
+    words = np.array([unnamed.said.stranger, unnamed.said.missed], dtype=np.float64)
+    return (
+        _Stratum(known_named, named.n - named.n_judged, known_named),
+        _Stratum(known_unnamed, unnamed.n - unnamed.n_judged, words),
     )
 
 
-def _draw(named: NamedFaces, unnamed: UnnamedFaces) -> _Shares:
+def _seen(strata: Sequence[_Stratum]) -> _Numbers:
+    numbers = [each.known + each.n_left * each.words / max(each.words.sum(), 1) for each in strata]
+    return _Numbers(*np.concatenate(numbers))
+
+
+def _draw(strata: Sequence[_Stratum]) -> _Numbers:
     generator = np.random.default_rng(0)
-    is_named = generator.beta(named.n + _JEFFREYS, unnamed.n + _JEFFREYS, _N_DRAWS)
-    judged = np.array([named.n_right, named.n_stranger, named.n_somebody_else])
-    right, stranger, somebody_else = generator.dirichlet(judged + _JEFFREYS, _N_DRAWS).T
-    missed = generator.beta(unnamed.n_missed + _JEFFREYS, unnamed.n_stranger + _JEFFREYS, _N_DRAWS)
-    return _Shares(is_named, right, stranger, somebody_else, 1 - missed, missed)
+    numbers = []
+    for each in strata:
+        shares = generator.dirichlet(each.words + _JEFFREYS, _N_DRAWS)
+        numbers.append(each.known + generator.multinomial(each.n_left, shares))
+    # Gamma draws, divided by their sum, are draws of the shares.
+    return _Numbers(*generator.standard_gamma(np.concatenate(numbers, axis=1).T + _JEFFREYS))
 
 
 def _interval(value: _Doubles, draws: _Doubles) -> Interval | None:

@@ -150,7 +150,7 @@ def lock_unnamed(session: Session, event_ids: Collection[str]) -> list[Event]:
     """Those of these events that still count and name nobody: until commit nobody else changes them."""
     found: list[Event] = []
     for some in _portions(sorted(event_ids)):
-        of = select(Event).where(Event.id.in_(some), Event.person_id.is_(None), Event.is_deleted.is_(False))
+        of = select(Event).where(Event.id.in_(some), *_IS_UNNAMED)
         locked = of.order_by(Event.id).with_for_update(key_share=True)
         found += session.scalars(locked.execution_options(populate_existing=True))
     return found
@@ -232,17 +232,26 @@ def unnamed_events(session: Session, event_ids: Collection[str]) -> list[Event]:
     """Those of these events that count and still name nobody, in order of time."""
     found: list[Event] = []
     for some in _portions(event_ids):
-        of = select(Event).where(Event.id.in_(some), Event.person_id.is_(None), Event.is_deleted.is_(False))
+        of = select(Event).where(Event.id.in_(some), *_IS_UNNAMED)
         found += session.scalars(of.execution_options(populate_existing=True))
     return sorted(found, key=lambda event: (event.occurred_at, event.id))
 
 
 def decisions(session: Session, event_ids: Collection[str]) -> list[DecisionRow]:
-    """The decisions behind these events."""
+    """The decisions behind those of these events that count and still name nobody."""
+    unnamed = select(DecisionRow).join(Event, Event.id == DecisionRow.id).where(*_IS_UNNAMED)
     found: list[DecisionRow] = []
     for some in _portions(event_ids):
-        found += session.scalars(select(DecisionRow).where(DecisionRow.id.in_(some)))
+        found += session.scalars(unnamed.where(DecisionRow.id.in_(some)))
     return found
+
+
+def unjudge(session: Session, cluster: UnknownCluster) -> None:
+    """Take back what followed from a decided cluster for decisions, also for those whose faces have expired since."""
+    follows = DecisionRow.judged_at == cluster.resolved_at, DecisionRow.judged_by == cluster.resolved_by
+    session.execute(
+        update(DecisionRow).where(*follows).values(is_correct=None, true_person_id=None, judged_at=None, judged_by=None)
+    )
 
 
 def enrolled_since(session: Session, person_ids: Collection[str]) -> dict[str, datetime]:
@@ -264,9 +273,11 @@ def delete_faces(session: Session, event_ids: Collection[str]) -> int:
 
 
 def faces_of_person(session: Session, person_id: str) -> list[str]:
-    """Kept faces whose event somebody has said to be this person's."""
+    """Kept faces whose event somebody has said to be this person's, or that were likest to them among everybody."""
     of = select(UnknownFace.event_id).join(Event, Event.id == UnknownFace.event_id)
-    return list(session.scalars(of.where(Event.person_id == person_id)))
+    is_likest = (DecisionCandidate.person_id == person_id) & (DecisionCandidate.rank == 1)
+    likest = select(DecisionCandidate.decision_id).where(is_likest)
+    return list(session.scalars(of.where((Event.person_id == person_id) | Event.id.in_(likest))))
 
 
 def retention_days(session: Session) -> dict[str, int]:
@@ -306,6 +317,7 @@ def was_viewed(session: Session, cluster_id: str, actor: str, action: str, since
     return session.scalars(of.where(AuditEntry.target == cluster_id, AuditEntry.actor == actor)).first() is not None
 
 
+_IS_UNNAMED: Final = (Event.person_id.is_(None), Event.is_deleted.is_(False))
 _IS_PENDING: Final = UnknownFace.cluster_id.is_(None)
 _BEST: Final = (UnknownFace.quality.desc(), UnknownFace.seen_at, UnknownFace.event_id)
 
@@ -313,7 +325,7 @@ _BEST: Final = (UnknownFace.quality.desc(), UnknownFace.seen_at, UnknownFace.eve
 def _kept(statement: Select[*Ts], now: datetime) -> Select[*Ts]:
     """Faces that have not expired, of events that still are nobody's."""
     joined = statement.select_from(UnknownFace).join(Event, Event.id == UnknownFace.event_id)
-    return joined.where(UnknownFace.expires_at > now, Event.person_id.is_(None), Event.is_deleted.is_(False))
+    return joined.where(UnknownFace.expires_at > now, *_IS_UNNAMED)
 
 
 def _portions(ids: Collection[T]) -> Iterator[Sequence[T]]:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from app.auth.dependencies import OperatorDep
 from app.enrolment.service import Enroller
 from app.gallery.dependencies import GalleryDep
 from app.http.dependencies import DatabaseDep, SealerDep, SettingsDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.inference.dependencies import ImageReaderDep, InferenceDep
@@ -24,7 +24,7 @@ from app.review.clustering import Clusterer
 
 router = APIRouter(prefix="/v1", tags=["Review"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}}}
 }
@@ -103,8 +103,8 @@ def assign(
     The best of them are enrolled, with the checks of `POST /v1/enroll` (`consent_missing`, `duplicate_person`, ...),
     so that the person is recognised from the next request on; their events become the person's, each with a correction
     that says so; their crops are deleted. Where no face is good enough the answer is 422 `crops_not_good_enough`, and
-    nothing is changed: send `enroll: false` to only correct the events. Who comes second is told 409
-    `unknown_resolved`.
+    nothing is changed: send `enroll: false` to only correct the events. Faces that were dismissed can be assigned all
+    the same; of those that are somebody's already the answer is 409 `unknown_resolved`.
     """
     enroller = assigner.enroller
 
@@ -127,11 +127,24 @@ def dismiss(
     idempotency: IdempotencyDep,
     wanted: schemas.Dismiss | None = None,
 ) -> Response:
-    """Says that the faces are a stranger's. Seen again while faces are kept, the same stranger is not asked about."""
+    """Says that the faces are a stranger's. Seen again while faces are kept, the same stranger is not asked about.
+
+    If that was a mistake, or the stranger is one no more, assign them or open them again.
+    """
 
     def work(session: Session) -> Answer:
         cluster = service.dismiss(session, cluster_id, wanted.reason if wanted else None, caller)
         return Answer(200, service.view(session, cluster))
+
+    return idempotency.write(work)
+
+
+@router.post("/unknowns/{cluster_id}/reopen", response_model=schemas.Unknown)
+def reopen(cluster_id: str, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
+    """Takes a dismissal back: the faces are listed again, and none of them counts as a stranger's any more."""
+
+    def work(session: Session) -> Answer:
+        return Answer(200, service.view(session, service.reopen(session, cluster_id, caller)))
 
     return idempotency.write(work)
 
@@ -145,8 +158,9 @@ def estimate(
 ) -> LiveEstimate:
     """How often strangers are named and enrolled people missed in real traffic, by what operators said of it.
 
-    What was said of some faces is taken to hold for all, as if they had been drawn by chance: judge faces as they come,
-    not only those that look odd. Faces that were named and faces that were not are judged apart; each kind needs some.
+    What was said of some faces is taken to hold for those that nobody judged, as if they had been drawn by chance:
+    judge faces as they come, not only those that look odd. A word about a cluster tells what all its faces were, but
+    is one word about the others. Faces that were named and faces that were not are judged apart; each kind needs some.
     """
     with database.read() as session:
         return labels.live_estimate(session, inference.info.model, days)

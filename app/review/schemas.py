@@ -88,4 +88,6 @@ class Assigned(BaseModel):
 class Dismiss(Input):
     """That these faces are nobody's who should be known."""
 
-    reason: Annotated[Line, Field(min_length=1, max_length=500)] | None = None
+    reason: Annotated[Line, Field(min_length=1, max_length=500)] | None = Field(
+        None, description="Why, without names: it is kept for as long as the cluster, also when people are erased."
+    )

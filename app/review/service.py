@@ -69,6 +69,12 @@ def get_open(session: Session, cluster_id: str) -> UnknownCluster:
     return cluster
 
 
+def get_assignable(session: Session, cluster_id: str) -> UnknownCluster:
+    """The cluster, or 409 where it is somebody's; that it was dismissed is no obstacle."""
+    cluster = get(session, cluster_id)
+    return cluster if cluster.status == "dismissed" else get_open(session, cluster_id)
+
+
 def dismiss(session: Session, cluster_id: str, reason: str | None, caller: Principal) -> UnknownCluster:
     """These faces are a stranger's: the same stranger is put to them from now on, and asked about no more."""
     queries.lock_clusters(session)
@@ -80,6 +86,25 @@ def dismiss(session: Session, cluster_id: str, reason: str | None, caller: Princ
     note_strangers(session, cluster, event_ids)
     record(session, caller.actor, "unknown.dismissed", cluster_id, {"faces": len(event_ids)})
     return cluster
+
+
+def reopen(session: Session, cluster_id: str, caller: Principal) -> UnknownCluster:
+    """These faces were dismissed by mistake: they wait for a decision again, as if there had been none."""
+    queries.lock_clusters(session)
+    cluster = get(session, cluster_id)
+    if cluster.status != "dismissed":
+        detail = f"These faces are {cluster.status}; only those that were dismissed can be opened again."
+        raise ProblemError(409, "unknown_not_dismissed", detail, extra={"unknown_status": cluster.status})
+    take_back(session, cluster)
+    record(session, caller.actor, "unknown.reopened", cluster_id)
+    return cluster
+
+
+def take_back(session: Session, cluster: UnknownCluster) -> None:
+    """Undo a dismissal and what followed from it, also for faces that came later."""
+    queries.unjudge(session, cluster)
+    cluster.status, cluster.reason, cluster.resolved_at, cluster.resolved_by = "open", None, None, None
+    session.flush()
 
 
 def resolve(cluster: UnknownCluster, status: schemas.Status, caller: Principal) -> None:
@@ -95,7 +120,10 @@ def note_strangers(session: Session, cluster: UnknownCluster, event_ids: Collect
 
 
 def judge(decision: DecisionRow, cluster: UnknownCluster, missed_person_id: str | None) -> None:
-    """Write down what follows from a decided cluster for the decision about one of its faces."""
+    """Write down what follows from a decided cluster for the decision about one of its faces.
+
+    By the time, which all of them share, one tells what followed from the same word.
+    """
     decision.is_correct, decision.true_person_id = missed_person_id is None, missed_person_id
     decision.judged_at, decision.judged_by = cluster.resolved_at, cluster.resolved_by
 

@@ -1,7 +1,7 @@
 """Who works which shift: standing assignments and the roster; inside a session that the caller commits."""
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
@@ -56,21 +56,40 @@ def assign_first(session: Session, person_id: str, shift_id: str | None, actor: 
 def assign_standing(session: Session, person_id: str, shift_id: str | None, actor: str, default_zone: str) -> None:
     """Makes a shift somebody's own from today on, or none; days before today keep theirs.
 
-    One that was given today is replaced as if it had never been: that is how a slip is mended.
+    One that was given today is replaced as if it had never been: that is how a slip is mended. Of whoever was added
+    today the first one is open to the past, as if they had been added with it.
     """
-    lock_person(session, person_id)
+    person = lock_person(session, person_id)
     history = queries.standing_of(session, person_id)
-    if next((row.shift_id for row in history if row.last_date is None), None) == shift_id:
+    if person is None or next((row.shift_id for row in history if row.last_date is None), None) == shift_id:
         return
-    zone = ZoneInfo(queries.home_zone(session, person_id, DEFAULT_SITE) or default_zone)
-    today = utc_now().astimezone(zone).date()
+    zone = _zone_of(session, person_id, default_zone)
+    today = _local_date(utc_now(), zone)
     past, slips = _split(history, today, zone)
+    is_open = not past and _local_date(person.created_at, zone) >= today
     for row in past:
         row.last_date = min(row.last_date or date.max, today - _DAY)
     for row in slips:
         session.delete(row)
-    _begin(session, person_id, shift_id, today if past else None, actor)
-    mark_person(session, person_id, today if past and all(row.first_date for row in slips) else None)
+    _begin(session, person_id, shift_id, None if is_open else today, actor)
+    mark_person(session, person_id, None if is_open or any(row.first_date is None for row in slips) else today)
+
+
+def resume(session: Session, person_id: str, left_at: datetime, actor: str, default_zone: str) -> None:
+    """Whoever comes back works their shift again from today on; on the days from when they left nobody waited."""
+    lock_person(session, person_id)
+    zone = _zone_of(session, person_id, default_zone)
+    left, today = _local_date(left_at, zone), _local_date(utc_now(), zone)
+    current = next((row for row in queries.standing_of(session, person_id) if row.last_date is None), None)
+    if current is None or left >= today:
+        return
+    if current.first_date is not None and current.first_date >= left:
+        current.first_date = today
+    else:
+        current.last_date = left - _DAY
+        session.add(_assignment(person_id, current.shift_id, today, None, actor, is_standing=True))
+    session.flush()
+    mark_person(session, person_id, left)
 
 
 def view(row: ShiftAssignment) -> schemas.RosterEntry:
@@ -84,9 +103,17 @@ def _split(
     past: list[ShiftAssignment] = []
     slips: list[ShiftAssignment] = []
     for row in history:
-        given = row.first_date or row.created_at.astimezone(zone).date()
+        given = row.first_date or _local_date(row.created_at, zone)
         (past if given < today else slips).append(row)
     return past, slips
+
+
+def _zone_of(session: Session, person_id: str, default_zone: str) -> ZoneInfo:
+    return ZoneInfo(queries.home_zone(session, person_id, DEFAULT_SITE) or default_zone)
+
+
+def _local_date(at: datetime, zone: ZoneInfo) -> date:
+    return at.astimezone(zone).date()
 
 
 def _begin(session: Session, person_id: str, shift_id: str | None, first_date: date | None, actor: str) -> None:

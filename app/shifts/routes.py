@@ -4,13 +4,13 @@ from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth.dependencies import OperatorDep
 from app.db.tables import Shift, ShiftAssignment
 from app.http.dependencies import DatabaseDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.shifts import queries, roster, schemas, service
@@ -18,7 +18,7 @@ from app.shifts import queries, roster, schemas, service
 router = APIRouter(prefix="/v1/shifts", tags=["Attendance"])
 roster_router = APIRouter(prefix="/v1/roster", tags=["Attendance"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 
 
 @router.post("", status_code=201, response_model=schemas.Shift)

@@ -84,6 +84,7 @@ def plans_of(
 ) -> dict[str, plan.Plan]:
     """What is expected of these people between two days, by their ids; who is not there is left out.
 
+    Holidays are those of the site that a person belongs to now, also on days before they moved there.
     Three statements for any number of people, which is to stay below ten thousand: each is a parameter.
     """
     homes = queries.homes(session, person_ids, DEFAULT_SITE)
@@ -93,7 +94,6 @@ def plans_of(
         home.id: plan.Plan(
             assignments=tuple(assignments.get(home.id, ())),
             holidays=holidays.at(home.site_id),
-            zone=home.timezone,
             home_zone=home.timezone or home.site_zone or default_zone,
         )
         for home in homes

@@ -4,13 +4,13 @@ from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth.dependencies import AdminDep, OperatorDep
 from app.db.tables import Holiday, Site
 from app.http.dependencies import DatabaseDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep
 from app.http.pagination import CursorCodec, Page, PageDep, cut_page
 from app.sites import queries, schemas, service
@@ -18,7 +18,7 @@ from app.sites import queries, schemas, service
 router = APIRouter(prefix="/v1/sites", tags=["Attendance"])
 holidays_router = APIRouter(prefix="/v1/holidays", tags=["Attendance"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 HOLIDAY_CURSOR: CursorCodec[tuple[date, str]] = CursorCodec(tuple[date, str])
 
 

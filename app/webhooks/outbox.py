@@ -8,6 +8,7 @@ import structlog
 from app.audit.service import record
 from app.db.clock import shared_now
 from app.db.engine import Database
+from app.db.tables import Webhook
 from app.sealing import SealBrokenError, Sealer
 from app.webhooks import queries
 from app.webhooks.delivery import Outcome, Target
@@ -29,27 +30,21 @@ class Outbox:
         self._pace = pace
         self._unreadable: set[str] = set()
 
-    def targets(self) -> list[Target]:
+    def webhook_ids(self) -> list[str]:
         """Every active address; one whose secret cannot be opened is told of once, and left out."""
         with self._database.read() as session:
             webhooks = queries.active_webhooks(session)
-        targets = []
-        for webhook in webhooks:
-            try:
-                targets.append(target_of(webhook, self._sealer))
-            except SealBrokenError:
-                if webhook.id not in self._unreadable:
-                    log.error("webhooks.secret_unreadable", webhook_id=webhook.id)
-                self._unreadable.add(webhook.id)
-        return targets
+        return [webhook.id for webhook in webhooks if self._is_readable(webhook)]
 
     def due(self, webhook_id: str, at_most: int) -> list[queries.Head]:
         with self._database.read() as session:
             return queries.due_heads(session, webhook_id, at_most)
 
-    def claim(self, head: queries.Head) -> queries.Claim | None:
+    def claim(self, head: queries.Head) -> tuple[queries.Claim, Target] | None:
+        """A message that is ours to send, and where to, as of now."""
         with self._database.write() as session:
-            return queries.claim(session, head, timedelta(seconds=self._pace.lease_s))
+            claimed = queries.claim(session, head, timedelta(seconds=self._pace.lease_s))
+            return None if claimed is None else (claimed, target_of(claimed.webhook, self._sealer))
 
     def finish(self, claimed: queries.Claim, outcome: Outcome) -> None:
         """Write down how an attempt went, and what follows from it."""
@@ -60,16 +55,25 @@ class Outbox:
                 columns |= {"status": "delivered", "delivered_at": now}
             elif outcome.is_final or wait_s is None:
                 columns |= {"status": "dead"}
-                log.warning("webhooks.dead_letter", webhook_id=claimed.webhook_id, delivery_id=claimed.delivery_id)
+                log.warning("webhooks.dead_letter", webhook_id=claimed.webhook.id, delivery_id=claimed.delivery_id)
             else:
                 columns |= {"due_at": now + timedelta(seconds=wait_s)}
             queries.finish(session, claimed, columns)
-            if outcome.is_gone:
-                queries.deactivate(session, claimed.webhook_id)
-                record(session, _ACTOR, "webhook.deactivated", claimed.webhook_id, {"status": outcome.status})
+            if outcome.is_gone and queries.deactivate(session, claimed.webhook.id, claimed.webhook.url):
+                record(session, _ACTOR, "webhook.deactivated", claimed.webhook.id, {"status": outcome.status})
 
     def give_back(self, claimed: queries.Claim) -> None:
         """The service is ending in the middle of an attempt: that one does not count, and the next need not wait."""
         with self._database.write() as session:
             columns = {"n_attempts": claimed.n_attempts - 1, "due_at": shared_now(session)}
             queries.finish(session, claimed, columns)
+
+    def _is_readable(self, webhook: Webhook) -> bool:
+        try:
+            target_of(webhook, self._sealer)
+        except SealBrokenError:
+            if webhook.id not in self._unreadable:
+                log.error("webhooks.secret_unreadable", webhook_id=webhook.id)
+            self._unreadable.add(webhook.id)
+            return False
+        return True

@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from app.attendance.views import status_now
 from app.db.tables import Day, Event
+from app.db.types import utc_now
 
 
-def event_payload(event: Event, employee_code: str | None) -> dict[str, Any]:
-    """An event as it is now. `employee_code` is null for an unknown face."""
+def event_payload(event: Event, employee_code: str | None, version: int) -> dict[str, Any]:
+    """An event as it is now; a later `version` of it takes its place. `employee_code` is null for an unknown face."""
     return {
         "event_id": event.id,
         "person_id": event.person_id,
@@ -25,17 +27,28 @@ def event_payload(event: Event, employee_code: str | None) -> dict[str, Any]:
         "timezone": event.timezone,
         "date": event.local_date.isoformat() if event.local_date else None,
         "shift_id": event.shift_id,
+        "version": version,
     }
 
 
+def taken_away_payload(event: Event, version: int) -> dict[str, Any]:
+    """An event for somebody whose it no longer is: nothing in it says whose it is now."""
+    nobodys = {"person_id": None, "outcome": "unknown", "duplicate_of": None, "shift_id": None}
+    return event_payload(event, None, version) | nobodys | {"direction": event.given_direction}
+
+
 def day_payload(day: Day, employee_code: str | None) -> dict[str, Any]:
-    """A day as it is now; a later `version` of the same day and person takes its place."""
+    """A day as it is now; a later `version` of the same day and person takes its place.
+
+    Until `closes_at` a missing check-out, or person, reads `open`; no other message says when that is over.
+    """
     return {
         "person_id": day.person_id,
         "employee_code": employee_code,
         "date": day.local_date.isoformat(),
         "timezone": day.timezone,
-        "status": day.status,
+        "status": status_now(day, utc_now()),
+        "closes_at": _utc(day.closes_at),
         "first_in": _utc(day.first_in),
         "first_in_local": _local(day.first_in, day.timezone),
         "last_out": _utc(day.last_out),

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, String, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, String, delete, exists, func, insert, literal, or_, select, true, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, aliased
 
 from app.db.clock import shared_now
-from app.db.tables import Webhook, WebhookDelivery
+from app.db.tables import EventCorrection, Webhook, WebhookDelivery
 from app.webhooks.schemas import Status
 
 
@@ -24,7 +24,7 @@ IS_PENDING: Final = WebhookDelivery.status == _written_out("pending")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A message that is the next one about its person, as far as was seen."""
+    """A message that may be sent now, as far as was seen."""
 
     delivery_id: int
     webhook_id: str
@@ -33,10 +33,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A message that is ours to send: nobody else does until its lease ends. `n_attempts` counts this one."""
+    """A message that is ours to send: nobody else does until its lease ends. `n_attempts` counts this one.
+
+    `webhook` is as it is now: what changed its address, or its secret, counts from the next message on.
+    """
 
     delivery_id: int
-    webhook_id: str
+    webhook: Webhook
     topic: str
     payload: dict[str, Any] | None
     created_at: datetime
@@ -90,17 +93,20 @@ def delivery(session: Session, webhook_id: str, delivery_id: int) -> WebhookDeli
 
 
 def due_heads(session: Session, webhook_id: str, limit: int) -> list[Head]:
-    """Of each person the oldest pending message, where it is due; the oldest of them first."""
-    heads = select(func.min(WebhookDelivery.id)).where(WebhookDelivery.webhook_id == webhook_id, IS_PENDING)
+    """Of each person the oldest pending message, and all about nobody, where due; none while the address is off."""
+    pending = WebhookDelivery.webhook_id == webhook_id, IS_PENDING
+    heads = select(func.min(WebhookDelivery.id)).where(*pending).group_by(WebhookDelivery.person_id)
     query = select(WebhookDelivery.id, WebhookDelivery.webhook_id, WebhookDelivery.person_id).where(
-        WebhookDelivery.id.in_(heads.group_by(WebhookDelivery.person_id)),
+        *pending,
+        or_(WebhookDelivery.person_id.is_(None), WebhookDelivery.id.in_(heads)),
         WebhookDelivery.due_at <= shared_now(session),
+        _is_active(webhook_id),
     )
     return [Head(*row) for row in session.execute(query.order_by(WebhookDelivery.id).limit(limit))]
 
 
 def claim(session: Session, head: Head, lease: timedelta) -> Claim | None:
-    """Take a message to send it, unless it is not due any more, or another one of its person goes first.
+    """Take a message to send it, unless it is not due any more, its address is off, or another one goes first.
 
     A sender that dies leaves a claim, which ends with its lease. It has counted as an attempt then, so that a message
     which kills its sender is given up in the end.
@@ -108,7 +114,7 @@ def claim(session: Session, head: Head, lease: timedelta) -> Claim | None:
     now = shared_now(session)
     changed: CursorResult[Any] = session.execute(  # type: ignore[assignment]
         update(WebhookDelivery)
-        .where(WebhookDelivery.id == head.delivery_id, WebhookDelivery.id == _oldest_pending(head))
+        .where(WebhookDelivery.id == head.delivery_id, _goes_first(head), _is_active(head.webhook_id))
         .where(IS_PENDING, WebhookDelivery.due_at <= now)
         .values(due_at=now + lease, n_attempts=WebhookDelivery.n_attempts + 1)
         .execution_options(synchronize_session=False)
@@ -116,7 +122,8 @@ def claim(session: Session, head: Head, lease: timedelta) -> Claim | None:
     if not changed.rowcount:
         return None
     row = session.scalars(select(WebhookDelivery).where(WebhookDelivery.id == head.delivery_id)).one()
-    return Claim(row.id, row.webhook_id, row.topic, row.payload, row.created_at, row.n_attempts)
+    webhook = session.get_one(Webhook, row.webhook_id)
+    return Claim(row.id, webhook, row.topic, row.payload, row.created_at, row.n_attempts)
 
 
 def finish(session: Session, claimed: Claim, columns: dict[str, Any]) -> None:
@@ -133,8 +140,18 @@ def finish(session: Session, claimed: Claim, columns: dict[str, Any]) -> None:
     )
 
 
-def deactivate(session: Session, webhook_id: str) -> None:
-    session.execute(update(Webhook).where(Webhook.id == webhook_id).values(active=False))
+def deactivate(session: Session, webhook_id: str, url: str) -> bool:
+    """Whether it was active, and still has this address."""
+    told = update(Webhook).where(Webhook.id == webhook_id, Webhook.url == url, Webhook.active).values(active=False)
+    changed: CursorResult[Any] = session.execute(told)  # type: ignore[assignment]
+    return bool(changed.rowcount)
+
+
+def event_versions(session: Session, event_ids: Collection[str]) -> dict[str, int]:
+    """They grow by two with every correction of the event, whose row the caller has locked."""
+    of = select(EventCorrection.event_id, func.count()).where(EventCorrection.event_id.in_(event_ids))
+    n_corrections = {event_id: n for event_id, n in session.execute(of.group_by(EventCorrection.event_id))}
+    return {event_id: 1 + 2 * n_corrections.get(event_id, 0) for event_id in event_ids}
 
 
 def replayable(
@@ -183,8 +200,15 @@ def _delete_some(session: Session, at_most: int, *conditions: ColumnElement[bool
     return len(ids)
 
 
-def _oldest_pending(head: Head) -> ScalarSelect[int]:
-    """Of the messages about one person, who may be nobody, to one address."""
+def _is_active(webhook_id: str) -> ColumnElement[bool]:
+    return exists().where(Webhook.id == webhook_id, Webhook.active)
+
+
+def _goes_first(head: Head) -> ColumnElement[bool]:
+    """Whether no older message about the same person waits for the same address; those about nobody have no order."""
+    if head.person_id is None:
+        return true()
     other = aliased(WebhookDelivery)
     same = other.webhook_id == head.webhook_id, other.person_id == head.person_id
-    return select(func.min(other.id)).where(*same, other.status == _written_out("pending")).scalar_subquery()
+    oldest = select(func.min(other.id)).where(*same, other.status == _written_out("pending"))
+    return WebhookDelivery.id == oldest.scalar_subquery()

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from app.auth.dependencies import AdminDep
@@ -14,6 +14,7 @@ from app.db.tables import Webhook
 from app.db.types import new_id, utc_now
 from app.errors import ProblemError
 from app.http.dependencies import DatabaseDep, SealerDep
+from app.http.fields import Moment
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.http.pagination import MAX_ID, CursorCodec, Page, PageDep, cut_page
 from app.sealing import SealBrokenError, Sealer
@@ -23,7 +24,7 @@ from app.webhooks.pace import Pace
 
 router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
 
-CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[AwareDatetime, str])
+CURSOR: CursorCodec[tuple[datetime, str]] = CursorCodec(tuple[Moment, str])
 DELIVERY_CURSOR: CursorCodec[int] = CursorCodec(Annotated[int, Field(ge=0, le=MAX_ID)])
 
 DeliveryId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -38,6 +39,10 @@ def create_webhook(
     Messages are signed as standardwebhooks.com says, with the `secret` of this answer, which is shown this once.
     Each is `{"type": topic, "timestamp": …, "data": {…}}`; it comes at least once, and those about one person in
     order. Any 2xx within ten seconds is a yes; 410 switches the address off; everything else is tried again.
+
+    What is told about one event may come out of order when it passes from one person to another, or is nobody's: keep,
+    for each `event_id`, what has the highest `version`, and of two that are equal the one with the later `timestamp`.
+    Whoever an event is taken from is told so by an `event.changed` without a person. Days have a `version`, too.
     """
 
     def attempt(store: Store) -> Answer:
@@ -70,7 +75,7 @@ def get_webhook(webhook_id: str, database: DatabaseDep, _caller: AdminDep) -> sc
 def update_webhook(
     webhook_id: str, update: schemas.WebhookUpdate, database: DatabaseDep, caller: AdminDep
 ) -> schemas.Webhook:
-    """Changes the fields that are sent. What waits for an address follows it when its `url` changes."""
+    """Changes the fields that are sent, from the next message on. What waits for an address follows a new `url`."""
     with database.write() as session:
         return service.view(service.update(session, webhook_id, update, caller))
 

@@ -1,7 +1,8 @@
 """Sends what `announce` has written: a thread beside the service, in every replica.
 
 No replica leads. Before a message is sent it is claimed in the database, by one conditional statement: only one sender
-gets it, only when no older message about the same person is pending, and for the length of a lease. So several senders
+gets it, only while its address is on and no older message about the same person is pending, and for the length of a
+lease; the address and the secret are those of that moment. So several senders
 share the work and keep the order, and one that dies, or is cut off from the database without noticing, stops nobody.
 Each address is served by a task of its own, and waits for no other.
 """
@@ -41,7 +42,7 @@ class Line:
     """One address while it is being served."""
 
     client: httpx.AsyncClient
-    target: Target
+    webhook_id: str
     address: Address
     at_once: asyncio.Semaphore
 
@@ -104,16 +105,16 @@ class WebhookSender:
     async def _look(self, client: httpx.AsyncClient) -> None:
         """Give every address a task of its own, and tell those that have one that there may be more."""
         self._tasks = {webhook_id: task for webhook_id, task in self._tasks.items() if not task.done()}
-        for target in await self._in_thread(self._outbox.targets):
-            address = self._addresses.setdefault(target.webhook_id, Address(self._pace))
+        for webhook_id in await self._in_thread(self._outbox.webhook_ids):
+            address = self._addresses.setdefault(webhook_id, Address(self._pace))
             address.has_news = True
-            if target.webhook_id not in self._tasks:
-                line = Line(client, target, address, asyncio.Semaphore(self._pace.n_at_once))
-                self._tasks[target.webhook_id] = asyncio.create_task(self._serve(line))
+            if webhook_id not in self._tasks:
+                line = Line(client, webhook_id, address, asyncio.Semaphore(self._pace.n_at_once))
+                self._tasks[webhook_id] = asyncio.create_task(self._serve(line))
 
     async def _serve(self, line: Line) -> None:
         """Send what is due, the next message of each person at a time, until there is nothing more."""
-        webhook_id, address = line.target.webhook_id, line.address
+        webhook_id, address = line.webhook_id, line.address
         try:
             while (n_wanted := address.n_wanted) and not self._is_stopping:
                 address.has_news = False
@@ -128,25 +129,26 @@ class WebhookSender:
         async with line.at_once:
             if not line.address.n_wanted or self._is_stopping:  # it has got into trouble since this batch was read
                 return
-            claimed = await self._in_thread(partial(self._outbox.claim, head))
-            if claimed is None:
+            found = await self._in_thread(partial(self._outbox.claim, head))
+            if found is None:
                 return
-            outcome = await self._outcome(line, claimed)
+            claimed, target = found
+            outcome = await self._outcome(line.client, target, claimed)
             if outcome is None:
                 await self._in_thread(partial(self._outbox.give_back, claimed))
                 return
             line.address.note(outcome)
             await self._in_thread(partial(self._outbox.finish, claimed, outcome))
 
-    async def _outcome(self, line: Line, claimed: Claim) -> Outcome | None:
+    async def _outcome(self, client: httpx.AsyncClient, target: Target, claimed: Claim) -> Outcome | None:
         """How an attempt went; None where the end of the service cut it short."""
         if claimed.payload is None:
             return ERASED
         if self._is_stopping:
             return None
-        sent_id = message_id(claimed.webhook_id, claimed.delivery_id)
+        sent_id = message_id(target.webhook_id, claimed.delivery_id)
         message = Message(sent_id, claimed.topic, claimed.created_at, claimed.payload)
-        attempt = asyncio.create_task(send(line.client, line.target, message, self._pace.timeout_s))
+        attempt = asyncio.create_task(send(client, target, message, self._pace.timeout_s))
         self._sending.add(attempt)
         attempt.add_done_callback(self._sending.discard)
         await asyncio.wait([attempt])

@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,14 +30,24 @@ def announce(session: Session, topic: schemas.Topic, person_id: str | None, payl
     """Tell every webhook that wants to know, once this transaction has been committed; only writes rows.
 
     What is told about one person arrives in the order of these calls as long as the caller holds the lock of that
-    person's row, because then a later call cannot be committed before an earlier one.
+    person's row, because then a later call cannot be committed before an earlier one. What is told about nobody has
+    no order: one message that is refused keeps no other waiting.
     """
-    webhook_ids = queries.listeners(session, topic)
+    announce_all(session, topic, [(person_id, payload)])
+
+
+def announce_all(session: Session, topic: schemas.Topic, messages: Sequence[tuple[str | None, dict[str, Any]]]) -> None:
+    """`announce` for each of these, of whom they tell and what."""
+    webhook_ids = queries.listeners(session, topic) if messages else []
     if not webhook_ids:
         return
     now = utc_now()
-    row = {"topic": topic, "person_id": person_id, "payload": payload, "status": "pending", "n_attempts": 0}
-    rows = [{**row, "webhook_id": webhook_id, "due_at": now, "created_at": now} for webhook_id in webhook_ids]
+    row = {"topic": topic, "status": "pending", "n_attempts": 0, "due_at": now, "created_at": now}
+    rows = [
+        {**row, "person_id": person_id, "payload": payload, "webhook_id": webhook_id}
+        for person_id, payload in messages
+        for webhook_id in webhook_ids
+    ]
     queries.insert_deliveries(session, rows)
     session.info[ANNOUNCED] = True
 

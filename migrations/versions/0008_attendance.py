@@ -127,14 +127,21 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("pin_hash", sa.String(length=200), nullable=True),
         sa.Column("badge_hmac", sa.String(length=64), nullable=True),
-        sa.Column("n_failures", sa.Integer(), nullable=False),
-        sa.Column("locked_until", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["person_id"], ["people.id"], name=op.f("fk_punch_credentials_person_id_people"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("person_id", "kind", name=op.f("pk_punch_credentials")),
         sa.UniqueConstraint("badge_hmac", name=op.f("uq_punch_credentials_badge_hmac")),
+    )
+    op.create_table(
+        "punch_tries",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("n_failures", sa.Integer(), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("n_locks", sa.Integer(), nullable=False),
+        sa.Column("locked_until", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_punch_tries")),
     )
     op.create_table(
         "shift_assignments",
@@ -242,6 +249,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("owner", sa.String(length=40), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("content_sha256", sa.String(length=64), nullable=False),
         sa.Column("camera_id", sa.String(length=40), nullable=True),
         sa.Column("captured_at", UtcDateTime(), nullable=False),
         sa.Column("occurred_at", UtcDateTime(), nullable=False),
@@ -334,6 +342,7 @@ def upgrade() -> None:
     op.create_index("ix_api_keys_camera_id", "api_keys", ["camera_id"])
 
     op.add_column("people", sa.Column("site_id", sa.String(length=40), nullable=True))
+    op.add_column("people", sa.Column("deactivated_at", UtcDateTime(), nullable=True))
     op.execute(
         "INSERT INTO sites (id, name, repeat_window_s, unknown_days, created_at, updated_at) "
         "VALUES ('site_default', 'Main', 120, 0, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"
@@ -341,6 +350,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("people", "deactivated_at")
     op.drop_column("people", "site_id")
     op.drop_index("ix_api_keys_camera_id", "api_keys")
     op.drop_column("api_keys", "camera_id")
@@ -353,6 +363,7 @@ def downgrade() -> None:
     op.drop_table("unknown_clusters")
     op.drop_table("stale_days")
     op.drop_table("shift_assignments")
+    op.drop_table("punch_tries")
     op.drop_table("punch_credentials")
     op.drop_table("holidays")
     op.drop_table("days")

@@ -89,6 +89,7 @@ def test_attendance_is_written_as_csv_that_only_its_owner_reads(
     assert rows[0]["first_in"] == "2026-11-02T08:00:00+01:00"
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
+    assert "Writing days.csv" in done.err and "/" not in done.err, "a length was told that nobody knows"
 
 
 def test_attendance_is_written_as_a_workbook_of_one_person(
@@ -191,6 +192,22 @@ def test_what_was_changed_or_deleted_after_it_was_sent_is_listed(
     assert set(told) == {changed, deleted}
     assert "correct it in Frappe" in told[changed] and "delete it in Frappe" in told[deleted]
     assert len(frappe.log) == 4
+
+
+def test_the_second_of_two_equal_times_of_an_autumn_night_is_listed(
+    server: Server, events: list[dict[str, Any]], frappe: FrappeServer, tmp_path: Path
+) -> None:
+    with server.client(server.printed_keys[0]) as client:
+        for at in ("2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z"):
+            body = {"person_id": events[0]["person"]["id"], "occurred_at": at, "direction": "in", "reason": "test"}
+            answer = client.post("/v1/events", json=body)
+            assert answer.status_code == 201, answer.text
+    night = ("--from", "2025-10-26", "--to", "2025-10-26")
+    for n_sent in (1, 0):
+        done = run_frappe(server, frappe, tmp_path / "sent", *night)
+        assert done.status == 1 and f"Sent {n_sent} check-ins" in done.out, done
+        assert answer.json()["id"] in done.out and "the clocks were turned back" in done.out
+    assert frappe.log == [("E1", "2025-10-26 02:30:00", "IN")]
 
 
 def test_a_wrong_address_of_frappe_is_said(server: Server, tmp_path: Path) -> None:

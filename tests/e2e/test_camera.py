@@ -227,6 +227,7 @@ def test_the_systemd_unit_is_printed(tmp_path: Path) -> None:
         [ROLLCALL, "camera", "--print-systemd"], env=environment(tmp_path), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0 and "ExecStart=" in done.stdout and "[Install]" in done.stdout
+    assert "ROLLCALL_SOURCE=" in done.stdout and "--source" not in done.stdout
 
 
 def test_sigterm_ends_a_client_whose_camera_hangs_up_again_and_again(tmp_path: Path) -> None:

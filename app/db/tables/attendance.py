@@ -50,6 +50,7 @@ class Capture(Base):
     """One picture that a camera sent to be recorded. `captured_at` is what its clock said, `occurred_at` the truth.
 
     The unique key outlives the stored answer of `Idempotency-Key`: a camera that was away for a month repeats nothing.
+    `content_sha256`, of the picture and its time, tells a repetition from a key that is used twice.
     """
 
     __tablename__ = "captures"
@@ -58,6 +59,7 @@ class Capture(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(40))
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    content_sha256: Mapped[str] = mapped_column(String(64))
     camera_id: Mapped[str | None] = mapped_column(ForeignKey("cameras.id"), index=True)
     captured_at: Mapped[datetime] = mapped_column(UtcDateTime)
     occurred_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -70,8 +72,9 @@ class Event(Base):
     """Somebody was there. Its id is that of the decision that says why, where a face was the reason.
 
     Corrections change `outcome` and the columns from `person_id` to `is_deleted`, and append what they were to
-    `event_corrections`; those after it follow from the rules and from the person's other events. `timezone` and
-    `repeat_window_s` are the site's as they were. `person_id` is null for unknown faces and for people who were erased.
+    `event_corrections`; those after it follow from the rules and from the person's other events. `timezone` is the
+    person's own, or else the site's, and `repeat_window_s` the site's, as they were. `person_id` is null for unknown
+    faces and for people who were erased.
     """
 
     __tablename__ = "events"
@@ -120,8 +123,9 @@ class EventCorrection(Base):
 class Day(Base):
     """One person's day as the rules make it of their events; kept because it is asked for more often than it changes.
 
-    There is a row only where there is an event. `parts` are the shifts of the day, one by one. `version` grows with
-    every change, and `closes_at` is when a missing check-out is no longer just still to come.
+    There is a row where there is an event, or was one (`n_events` 0), or where somebody approved an absence. `parts`
+    are the shifts of the day, one by one. `version` grows with every change and never comes again; `closes_at` is when
+    a missing check-out is no longer just still to come.
     """
 
     __tablename__ = "days"
@@ -185,6 +189,19 @@ class PunchCredential(Base):
     kind: Mapped[str] = mapped_column(String(10), primary_key=True)
     pin_hash: Mapped[str | None] = mapped_column(String(200))
     badge_hmac: Mapped[str | None] = mapped_column(String(64), unique=True)
-    n_failures: Mapped[int] = mapped_column(default=0)
-    locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PunchTries(Base):
+    """How often a person's PIN was tried, or a key was wrong, `since` when; see `app.attendance.tries`.
+
+    `subject` is a fingerprint, of people as of names that nobody has.
+    """
+
+    __tablename__ = "punch_tries"
+
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    n_failures: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    n_locks: Mapped[int]
+    locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

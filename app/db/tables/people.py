@@ -26,6 +26,8 @@ class Person(Base):
     # Whose holidays count, and whose clock where they have none of their own; null: the first site's.
     site_id: Mapped[str | None] = mapped_column(String(40))
     active: Mapped[bool] = mapped_column(default=True)
+    # Since when nobody expects them any more; null while they are active.
+    deactivated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     consent_given_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     consent_method: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

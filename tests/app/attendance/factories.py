@@ -83,9 +83,10 @@ def add_events(*, database: Database, events: Sequence[Event]) -> list[str]:
 
 
 def days_of(*, database: Database, person_id: str) -> dict[date, dict[str, Any]]:
-    """A person's stored days, without what says when they were worked out."""
+    """A person's stored days on which something happened, without what says when they were worked out."""
     with database.read() as session:
-        rows = session.scalars(select(Day).where(Day.person_id == person_id).order_by(Day.local_date))
+        of = select(Day).where(Day.person_id == person_id, Day.n_events > 0)
+        rows = session.scalars(of.order_by(Day.local_date))
         return {row.local_date: _shown(row) for row in rows}
 
 

@@ -69,10 +69,8 @@ def hours_of(text: str) -> tuple[time, time]:
     return time.fromisoformat(starts), time.fromisoformat(ends)
 
 
-def make_plan(
-    *shifts: Shift, holidays: dict[date, str] | None = None, zone: str | None = None, home_zone: str = BERLIN
-) -> Plan:
-    return Plan(tuple(Assignment(shift) for shift in shifts), holidays or {}, zone, home_zone)
+def make_plan(*shifts: Shift, holidays: dict[date, str] | None = None, home_zone: str = BERLIN) -> Plan:
+    return Plan(tuple(Assignment(shift) for shift in shifts), holidays or {}, home_zone)
 
 
 def seconds_of(text: str) -> int:

@@ -44,7 +44,7 @@ def send_batch(client: TestClient, headers: Headers, lines: list[str]) -> tuple[
     return answers, end["summary"]
 
 
-def test_fifty_lines_with_every_kind_of_bad_one(client: TestClient, operator: Headers, database: Database) -> None:
+def test_many_lines_with_every_kind_of_bad_one(client: TestClient, operator: Headers, database: Database) -> None:
     person_id = enroll(client, operator, "G1", photos.grace(), name="Grace").json()["person"]["id"]
     _, camera = make_camera(database=database)
     good = [
@@ -63,6 +63,8 @@ def test_fifty_lines_with_every_kind_of_bad_one(client: TestClient, operator: He
         make_line(key="b4", image=b"", captured_at=None): "fields_invalid",
         make_line(key="b5", image=b"", image_base64="%%%"): "fields_invalid",
         make_line(key="b6", image=b""): "image_empty",
+        make_line(key="b6", image=b"", image_base64="é"): "fields_invalid",
+        make_line(key="k1", image=photos.eileen(), minutes_ago=61): "idempotency_mismatch",
         make_line(key="b7", image=b"text"): "image_type_unsupported",
         make_line(key="b8", image=photos.grace()[:2000]): "image_truncated",
         make_line(key="b9", image=b"", direction="up"): "fields_invalid",
@@ -70,10 +72,10 @@ def test_fifty_lines_with_every_kind_of_bad_one(client: TestClient, operator: He
         make_line(key="", image=b""): "fields_invalid",
     }
     lines = [*good[:10], *bad, *good[10:]]
-    assert len(lines) == 50
+    assert len(lines) == 52
     answers, summary = send_batch(client, camera, lines)
-    assert [answer["line"] for answer in answers] == list(range(1, 51))
-    assert summary == {"lines": 50, "recorded": 35, "already_recorded": 0, "refused": 15}
+    assert [answer["line"] for answer in answers] == list(range(1, 53))
+    assert summary == {"lines": 52, "recorded": 35, "already_recorded": 0, "refused": 17}
     refused = [answer for answer in answers if answer["status"] == "refused"]
     assert [answer["code"] for answer in refused] == list(bad.values())
     assert all(answer["detail"] and answer["retry"] is False for answer in refused)
@@ -96,8 +98,9 @@ def test_sent_again_it_duplicates_nothing(client: TestClient, operator: Headers,
 
 def test_a_capture_that_came_by_itself_is_not_recorded_again(client: TestClient, database: Database) -> None:
     _, camera = make_camera(database=database)
-    capture = send(client, camera, photos.nobody(), key="k1").json()["capture"]
-    answers, _ = send_batch(client, camera, [make_line(key="k1", image=photos.nobody())])
+    captured_at = (utc_now() - timedelta(minutes=5)).isoformat()
+    capture = send(client, camera, photos.nobody(), key="k1", captured_at=captured_at).json()["capture"]
+    answers, _ = send_batch(client, camera, [make_line(key="k1", image=photos.nobody(), captured_at=captured_at)])
     assert (answers[0]["status"], answers[0]["capture_id"]) == ("already_recorded", capture["id"])
 
 

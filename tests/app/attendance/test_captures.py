@@ -148,7 +148,7 @@ def test_a_face_smaller_than_usual_is_found_where_the_sender_or_the_policy_says_
     assert [event["outcome"] for event in record(client, far_too, far)["events"]] == ["identified"]
 
 
-@pytest.mark.parametrize("given", ["11", "0", "-20", "20.5", "1e3", "many", "10001", "²0"])
+@pytest.mark.parametrize("given", ["17", "0", "-20", "20.5", "1e3", "many", "10001", "²0"])
 def test_a_smallest_face_that_cannot_be_is_refused(client: TestClient, camera: Headers, given: str) -> None:
     answer = send(client, camera, photos.grace(), min_face_px=given)
     assert (answer.status_code, answer.json()["code"]) == (422, "fields_invalid")
@@ -171,6 +171,36 @@ def test_a_retry_is_given_the_first_answer_and_later_told_that_it_is_recorded(
     assert late.json()["capture_id"] == first.json()["capture"]["id"]
     assert late.json()["event_ids"] == [event["id"] for event in first.json()["events"]]
     assert (count(database, Capture), count(database, Event)) == (1, 1)
+
+
+def test_a_retry_after_its_person_was_erased_is_told_that_it_is_recorded(
+    client: TestClient, operator: Headers, database: Database
+) -> None:
+    person_id = enroll(client, operator, "G1", photos.grace(), name="Grace").json()["person"]["id"]
+    _, camera = make_camera(database=database)
+    captured_at = ago(minutes=3)
+    first = record(client, camera, photos.grace(), key="k1", captured_at=captured_at)
+    with database.write() as session:
+        people.erase(session, person_id, make_principal())
+    again = send(client, camera, photos.grace(), key="k1", captured_at=captured_at)
+    assert (again.status_code, again.json()["code"]) == (409, "capture_recorded")
+    assert again.json()["capture_id"] == first["capture"]["id"]
+    assert again.json()["event_ids"] == [event["id"] for event in first["events"]]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_key_that_was_used_for_another_picture_or_time_is_refused_for_ever(
+    client: TestClient, database: Database
+) -> None:
+    _, camera = make_camera(database=database)
+    captured_at = ago(minutes=3)
+    record(client, camera, photos.nobody(), key="k1", captured_at=captured_at)
+    with database.write() as session:
+        session.execute(delete(IdempotencyKey))
+    for image, time in ((photos.eileen(), captured_at), (photos.nobody(), ago(minutes=2))):
+        answer = send(client, camera, image, key="k1", captured_at=time)
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    assert send(client, camera, photos.nobody(), key="k1", captured_at=captured_at).status_code == 409
 
 
 def test_a_cameras_new_key_repeats_nothing_that_its_old_one_sent(
@@ -312,7 +342,7 @@ def test_somebody_erased_between_the_search_and_the_writing_is_nobody(
     with database.write() as session:
         session.execute(update(Site).values(unknown_days=7))
     recorder, sender = make_recorder(app=app), Sender(make_principal(), "req", DeviceClock(None, utc_now()))
-    stand = recorder.stand(Sent(None, None, None, None), sender)
+    stand = recorder.stand(Sent("", None, None, None, None), sender)
     identifier = make_identifier(app=app)
     seen = identifier.look_at_leisure(photos.grace(), stand.glance(40, 1))
     identified = identifier.judge(seen, "req", sender.principal)
@@ -388,7 +418,7 @@ def test_of_two_replicas_that_record_one_capture_at_once_one_is_told_so(
     enroll(client, operator, "G1", photos.grace(), name="Grace")
     recorder, identifier = make_recorder(app=app), make_identifier(app=app)
     sender = Sender(make_principal(), "req", DeviceClock(None, utc_now()))
-    stand = recorder.stand(Sent(None, None, None, "k1"), sender)
+    stand = recorder.stand(Sent("", None, None, None, "k1"), sender)
     seen = identifier.look_at_leisure(photos.grace(), Glance(1))
     identified = identifier.judge(seen, "req", sender.principal)
 

@@ -4,14 +4,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app.attendance.days import DayRange, before, page_of_days, read_block, stream_days
 from app.attendance.stale import StaleDays
 from app.db.engine import Database
-from app.db.tables import Holiday, Person, StaleDay
+from app.db.tables import Event, Holiday, Person, StaleDay
 from app.db.types import utc_now
+from app.shifts.stale import mark_holiday, mark_person
 from tests.app.attendance.factories import BOOKS, add_events, make_assignment, make_event, make_shift, make_worker
 from tests.app.factories import make_person
 
@@ -69,6 +70,20 @@ def test_who_was_expected_and_did_not_come_is_absent_and_nobody_else(
     absent = next(day for day in days if day["status"] == "absent")
     assert (absent["version"], absent["updated_at"], absent["n_events"]) == (0, None, 0)
     assert absent["parts"][0]["expected_from"] is not None
+
+
+def test_who_left_was_absent_until_then_and_is_no_more(
+    client: TestClient, operator: Headers, database: Database
+) -> None:
+    monday = last_weekday(0)
+    worker = make_worker(database=database)
+    client.patch(f"/v1/people/{worker}", json={"active": False}, headers=operator)
+    left_on = monday - timedelta(days=4)
+    with database.write() as session:
+        session.execute(update(Person).where(Person.id == worker).values(deactivated_at=at(left_on, 12)))
+    for query in ({}, {"person_id": worker}):
+        days = listed(client, operator, **between(monday - timedelta(days=7), monday), **query)
+        assert [day["date"] for day in days] == [str(monday - timedelta(days=n)) for n in (7, 6, 5)]
 
 
 def test_nobody_is_absent_on_a_holiday_nor_before_the_day_begins(
@@ -186,6 +201,39 @@ def test_a_page_ends_where_it_would_take_too_long(ledger: Database, monkeypatch:
             pages.append(len(shown))
         assert read_block(session, wanted, before(monday), "UTC").days == []
     assert pages == [2, 3, 0]
+
+
+def test_an_approved_absence_is_not_current_any_more_when_something_else_was_expected(
+    client: TestClient, operator: Headers, database: Database
+) -> None:
+    worker, monday = make_worker(database=database), last_weekday(0)
+    answer = client.post(f"/v1/days/{worker}/{monday}/approve", json={"note": "ill"}, headers=operator)
+    assert answer.json()["approval"]["is_current"]
+    with database.write() as session:
+        shift = make_shift(session=session, starts="12:00", ends="20:00")
+        make_assignment(session=session, person_id=worker, shift=shift, first=monday, last=monday)
+        mark_person(session, worker, monday, monday)
+    StaleDays(database, BOOKS).work()
+    (day,) = listed(client, operator, **between(monday, monday))
+    assert (day["status"], day["version"], day["approval"]["is_current"]) == ("absent", 2, False)
+    with database.write() as session:
+        session.add(Holiday(id="hol_1", site_id=None, local_date=monday, name="Founders' day"))
+        mark_holiday(session, monday)
+    StaleDays(database, BOOKS).work()
+    assert listed(client, operator, **between(monday, monday)) == []
+
+
+def test_a_person_whose_days_cannot_be_worked_out_stops_nobody_else(database: Database) -> None:
+    monday = last_weekday(0)
+    bad, good = sorted(make_worker(database=database) for _ in range(2))
+    for who in (bad, good):
+        add_events(database=database, events=[make_event(person_id=who, at=at(monday, 9))])
+    with database.write() as session:
+        session.execute(update(Event).where(Event.person_id == bad).values(timezone="No/Where"))
+        session.add_all(StaleDay(person_id=who, local_date=monday) for who in (bad, good))
+    assert StaleDays(database, BOOKS).work() == 1
+    with database.read() as session:
+        assert session.scalars(select(StaleDay.person_id)).all() == [bad]
 
 
 def test_a_changed_plan_is_worked_out_anew(client: TestClient, operator: Headers, database: Database) -> None:

@@ -1,5 +1,6 @@
 """Events through REST: listed, written by hand, corrected with a reason, and forgotten with their person."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -167,3 +168,28 @@ def test_a_zone_of_ones_own_decides_to_which_day_a_punch_belongs(
     event = write(client, operator, person_id=person, occurred_at=NOON.isoformat())
     assert event["local_date"] == (NOON.date() + timedelta(days=1)).isoformat()
     assert datetime.fromisoformat(event["occurred_at"]).astimezone(UTC) == NOON
+
+
+def test_another_zone_of_ones_own_counts_for_what_comes_only(
+    client: TestClient, operator: Headers, database: Database
+) -> None:
+    worker = make_worker(database=database)
+    before = write(client, operator, person_id=worker, occurred_at=NOON.isoformat())
+    client.patch(f"/v1/people/{worker}", json={"timezone": "Pacific/Auckland"}, headers=operator)
+    after = write(client, operator, person_id=worker, occurred_at=(NOON + timedelta(hours=1)).isoformat())
+    now = client.get(f"/v1/events/{before['id']}", headers=operator).json()
+    assert (now["local_date"], now["timezone"], now["explanation"]) == (
+        before["local_date"],
+        before["timezone"],
+        before["explanation"],
+    )
+    assert (after["timezone"], before["timezone"] == after["timezone"]) == ("Pacific/Auckland", False)
+    refuse_difference(database=database, people=[worker])
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/people", "/v1/shifts"])
+def test_a_cursor_with_a_time_before_the_calendar_is_refused(client: TestClient, operator: Headers, path: str) -> None:
+    cursor = base64.urlsafe_b64encode(b'["0001-01-01T00:00:00+14:00","a"]').decode()
+    answer = client.get(path, params={"cursor": cursor}, headers=operator)
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")

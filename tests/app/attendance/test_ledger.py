@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.event import listen, remove
 
 from app.db.engine import Database
-from app.db.tables import Day, DayApproval, Event, EventCorrection, Webhook, WebhookDelivery
+from app.db.tables import Day, Event, EventCorrection, Webhook, WebhookDelivery
 from app.db.types import utc_now
 from app.errors import ProblemError
 from tests.app.attendance.factories import (
@@ -65,6 +66,25 @@ def test_many_events_at_once_are_worked_out_together(ledger: Database) -> None:
     events = [make_event(person_id=worker, at=at(hours, day)) for day in range(40) for hours in (6.02, 21.9)]
     add_events(database=ledger, events=events)
     refuse_difference(database=ledger, people=[worker])
+
+
+def test_events_corrected_together_are_as_if_corrected_one_by_one(ledger: Database) -> None:
+    first, second, third = (make_worker(database=ledger) for _ in range(3))
+    times = [at(hours, day) for day in range(30) for hours in (9, 12, 12.5, 17)]
+    add_events(database=ledger, events=[make_event(person_id=first, at=at(8, day)) for day in range(30)])
+    together = add_events(database=ledger, events=[make_event(person_id=None, at=time) for time in times])
+    one_by_one = add_events(database=ledger, events=[make_event(person_id=third, at=time) for time in times])
+    with ledger.write() as session:
+        events = [session.get_one(Event, id_) for id_ in together]
+        BOOKS.correct_all(session, events, {"person_id": first}, "theirs", "key:test")
+        events = [session.get_one(Event, id_) for id_ in together[60:]]
+        BOOKS.correct_all(session, events, {"person_id": second}, "no, theirs", "key:test")
+    for id_ in one_by_one[60:]:
+        correct(ledger, id_, person_id=second)
+    refuse_difference(database=ledger, people=[first, second, third])
+    with ledger.read() as session:
+        n_corrections = session.scalars(select(func.count()).select_from(EventCorrection)).one()
+    assert n_corrections == len(times) + 2 * (len(times) - 60)
 
 
 def test_a_late_event_changes_only_the_days_it_touches(ledger: Database) -> None:
@@ -166,16 +186,50 @@ def test_repeats_are_kept_and_linked_to_the_first(ledger: Database) -> None:
     assert judged_events(database=ledger, person_id=worker)[again][2] is None
 
 
-def test_a_day_that_empties_and_fills_again_is_never_the_version_that_was_approved(ledger: Database) -> None:
+def test_who_is_in_sight_all_day_costs_no_more_with_every_capture(ledger: Database) -> None:
+    worker = make_worker(database=ledger)
+    add_events(database=ledger, events=[make_event(person_id=worker, at=at(9))])
+    read: list[str] = []
+
+    def note(*statement: Any) -> None:
+        read.append(statement[2])
+
+    listen(ledger.engine, "before_cursor_execute", note)
+    for n in range(1, 30):
+        add_events(database=ledger, events=[make_event(person_id=worker, at=at(9) + timedelta(seconds=10 * n))])
+    remove(ledger.engine, "before_cursor_execute", note)
+    assert not [statement for statement in read if "FROM days" in statement]
+    judged = judged_events(database=ledger, person_id=worker)
+    assert len({said[4] for said in judged.values()}) == 2
+    refuse_difference(database=ledger, people=[worker])
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("seed", range(6))
+def test_repeats_in_any_order_make_what_follows_from_all_of_them_at_once(ledger: Database, seed: int) -> None:
+    rng = random.Random(seed)
+    worker, other = make_worker(database=ledger), make_worker(database=ledger, shift="22:00-06:00")
+    moments = [at(11.9) + timedelta(seconds=rng.choice((20, 60, 110)) * n) for n in range(80)]
+    for moment in rng.sample(moments * 2, 130):
+        columns = {
+            "given_direction": rng.choice([None, None, None, "in", "out"]),
+            "repeat_window_s": rng.choice([60, 120, 120, 600]),
+        }
+        who = rng.choice([worker, worker, other])
+        add_events(database=ledger, events=[make_event(person_id=who, at=moment, **columns)])
+        if rng.random() < 0.05:
+            refuse_difference(database=ledger, people=[who])
+    refuse_difference(database=ledger, people=[worker, other])
+
+
+def test_a_day_that_empties_and_fills_again_never_has_a_version_that_it_had(ledger: Database) -> None:
     worker = make_worker(database=ledger)
     (came,) = add_events(database=ledger, events=[make_event(person_id=worker, at=at(9))])
-    approval = {"person_id": worker, "local_date": MONDAY, "version": 1, "at": utc_now(), "actor": "key:test"}
-    with ledger.write() as session:
-        session.add(DayApproval(**approval))
-    correct(ledger, came, is_deleted=True)
-    correct(ledger, came, is_deleted=False)
-    with ledger.read() as session:
-        assert session.scalars(select(Day.version)).all() == [2]
+    for version, is_deleted in enumerate((True, False, True, False), start=2):
+        correct(ledger, came, is_deleted=is_deleted)
+        with ledger.read() as session:
+            (day,) = session.scalars(select(Day))
+            assert (day.version, day.n_events, day.status == "absent") == (version, not is_deleted, is_deleted)
 
 
 def test_two_who_change_one_person_at_once_take_turns(ledger: Database) -> None:
@@ -230,9 +284,8 @@ def test_any_row_of_changes_leaves_what_follows_from_all_events_at_once(ledger: 
     refuse_difference(database=ledger, people=people)
 
 
-def test_whoever_listens_is_told_of_the_event_and_then_of_its_day(ledger: Database) -> None:
-    worker = make_worker(database=ledger, employee_code="W1")
-    with ledger.write() as session:
+def make_listener(*, database: Database) -> None:
+    with database.write() as session:
         topics = ["event.created", "event.changed", "day.changed"]
         session.add(
             Webhook(
@@ -245,13 +298,49 @@ def test_whoever_listens_is_told_of_the_event_and_then_of_its_day(ledger: Databa
                 created_by="key:test",
             )
         )
+
+
+def told(*, database: Database) -> list[tuple[str, dict[str, Any]]]:
+    with database.read() as session:
+        sent = session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.id))
+        return [(row.topic, row.payload or {}) for row in sent]
+
+
+def test_whoever_listens_is_told_of_events_that_another_one_changes(ledger: Database) -> None:
+    worker = make_worker(database=ledger)
+    _, last = add_events(
+        database=ledger, events=[make_event(person_id=worker, at=at(9)), make_event(person_id=worker, at=at(13))]
+    )
+    make_listener(database=ledger)
+    (between,) = add_events(database=ledger, events=[make_event(person_id=worker, at=at(11))])
+    correct(ledger, between, is_deleted=True)
+    of_events = [(topic, said) for topic, said in told(database=ledger) if topic != "day.changed"]
+    assert [(topic, said["event_id"], said["direction"]) for topic, said in of_events] == [
+        ("event.created", between, "out"),
+        ("event.changed", last, "in"),
+        ("event.changed", between, None),
+        ("event.changed", last, "out"),
+    ]
+
+
+def test_until_a_day_is_over_whoever_listens_is_told_that_it_is_open(ledger: Database) -> None:
+    worker, now = make_worker(database=ledger), utc_now()
+    make_listener(database=ledger)
+    add_events(database=ledger, events=[make_event(person_id=worker, at=at(9))])
+    add_events(database=ledger, events=[make_event(person_id=worker, at=now, given_direction="in")])
+    over, still = (said for topic, said in told(database=ledger) if topic == "day.changed")
+    assert (over["status"], still["status"]) == ("missing_out", "open")
+    assert datetime.fromisoformat(over["closes_at"]) < now < datetime.fromisoformat(still["closes_at"])
+
+
+def test_whoever_listens_is_told_of_the_event_and_then_of_its_day(ledger: Database) -> None:
+    worker = make_worker(database=ledger, employee_code="W1")
+    make_listener(database=ledger)
     (came,) = add_events(database=ledger, events=[make_event(person_id=worker, at=at(9))])
     correct(ledger, came, is_deleted=True)
-    with ledger.read() as session:
-        sent = session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.id)).all()
-    assert [row.topic for row in sent] == ["event.created", "day.changed", "event.changed", "day.changed"]
-    payloads = [row.payload or {} for row in sent]
+    topics, payloads = zip(*told(database=ledger), strict=True)
+    assert topics == ("event.created", "day.changed", "event.changed", "day.changed")
     assert all(payload["employee_code"] == "W1" for payload in payloads)
-    assert [payload.get("version") for payload in payloads] == [None, 1, None, 2]
+    assert [payload.get("version") for payload in payloads] == [1, 1, 3, 2]
     assert (payloads[3]["n_events"], payloads[3]["status"]) == (0, "absent")
     assert "Ada" not in str(payloads)

@@ -1,9 +1,10 @@
+import random
 from datetime import timedelta
 
 import pytest
 
-from app.attendance.plan import Punch
-from app.attendance.presences import presences_of
+from app.attendance.plan import Direction, Punch
+from app.attendance.presences import in_order, is_mere_repeat, presences_of
 from tests.app.attendance.plans import make_moment, make_punch
 
 
@@ -112,3 +113,30 @@ def test_a_window_of_a_week_is_taken_to_be_an_hour() -> None:
     far = make_punch(id="c", at="2026-03-02 11:00:01", window_s=week_s)
 
     assert said(first, near, far) == ["ab", "c"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mere_repeat_joins_the_presence_before_it_and_leaves_all_others_as_they_are(seed: int) -> None:
+    rng = random.Random(seed)
+    start = make_moment(text="2026-03-02 11:30", zone="UTC")
+    given: list[Direction | None] = [None, None, None, "in", "out"]
+    ats = [start + timedelta(seconds=30 * rng.randrange(rng.choice((40, 300, 3000)))) for _ in range(30)]
+    punches = in_order(
+        Punch(str(n), at, "UTC", rng.choice(given), rng.choice([60, 120, 600])) for n, at in enumerate(ats)
+    )
+    for position, punch in enumerate(punches[1:], start=1):
+        before, after = punches[position - 1], punches[position + 1] if position + 1 < len(punches) else None
+        if not is_mere_repeat(punch, before, after):
+            continue
+        without = presences_of(one for one in punches if one is not punch)
+        left = [(tuple(one for one in each.punches if one is not punch), each.given) for each in presences_of(punches)]
+        assert left == [(each.punches, each.given) for each in without]
+        assert any({punch, before} <= set(each.punches) for each in presences_of(punches))
+
+
+def test_where_a_long_row_begins_anew_is_no_mere_repeat() -> None:
+    whole = row(minutes=3 * 24 * 60, every=2)
+
+    for presence in presences_of(whole)[1:]:
+        place = whole.index(presence.first)
+        assert not is_mere_repeat(whole[place], whole[place - 1], whole[place + 1])

@@ -10,9 +10,9 @@ from httpx import Response
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
-from app.attendance.punches import LOCKED_FOR, MOST_FAILURES, Strangers, counted
+from app.attendance.tries import LOCKED_FOR, OF_KEY, OF_PERSON, count
 from app.db.engine import Database
-from app.db.tables import Event, IdempotencyKey, Person, PunchCredential
+from app.db.tables import AuditEntry, Event, IdempotencyKey, Person, PunchCredential, PunchTries
 from app.db.types import utc_now
 from app.sealing import Sealer
 from tests.app.attendance.factories import make_worker, refuse_difference
@@ -45,11 +45,13 @@ def test_a_pin_or_a_badge_is_a_punch_at_the_camera(
     camera_id, camera = make_camera(database=database, direction="in")
     by_pin = punch(client, camera, employee_code="W1", pin="4711")
     by_badge = punch(client, camera, badge="04:A2:7F", direction="out")
+    by_operator = punch(client, operator, badge="04:A2:7F", camera_id=camera_id, direction="out")
     assert (by_pin.status_code, by_badge.status_code) == (201, 201)
     assert [(answer.json()["method"], answer.json()["direction"]) for answer in (by_pin, by_badge)] == [
         ("pin", "in"),
-        ("badge", "out"),
+        ("badge", "in"),
     ]
+    assert by_operator.json()["given_direction"] == "out"
     assert by_pin.json()["camera_id"] == camera_id
     assert by_pin.json()["person"]["id"] == worker
     refuse_difference(database=database, people=[worker])
@@ -87,11 +89,10 @@ def test_five_wrong_pins_lock_for_five_minutes_whoever_it_is(
     if employee_code == "W1":
         assert punch(client, camera, employee_code="W1", pin="4711").json()["code"] == "pin_locked"
         with database.write() as session:
-            session.execute(update(PunchCredential).values(locked_until=utc_now() - timedelta(seconds=1)))
+            session.execute(update(PunchTries).values(locked_until=utc_now() - timedelta(seconds=1)))
         assert punch(client, camera, employee_code="W1", pin="4711").status_code == 201
         with database.read() as session:
-            failures = session.scalars(select(PunchCredential.n_failures).where(PunchCredential.kind == "pin")).one()
-        assert failures == 0
+            assert [row.n_failures for row in session.scalars(select(PunchTries))] == [5]  # what is left is the key's
 
 
 def test_a_hundred_guesses_at_once_are_no_more_than_five(
@@ -103,7 +104,7 @@ def test_a_hundred_guesses_at_once_are_no_more_than_five(
     with ThreadPoolExecutor(8) as threads:
         codes = list(threads.map(guess, range(24)))
     assert sorted(set(codes)) == ["pin_locked", "pin_wrong"]
-    assert codes.count("pin_wrong") == MOST_FAILURES
+    assert codes.count("pin_wrong") == OF_PERSON.most
     assert n_events(database) == 0
 
 
@@ -128,7 +129,7 @@ def test_a_repeated_punch_is_one_event_and_its_pin_cannot_be_read_from_what_is_s
         stored = session.scalars(select(IdempotencyKey)).one()
         credential = session.get(PunchCredential, (worker, "pin"))
     assert credential is not None
-    assert str(credential.pin_hash).startswith("$argon2id$")
+    assert str(credential.pin_hash).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert "4711" not in f"{stored.body}{stored.body_sha256}{credential.pin_hash}"
 
 
@@ -165,19 +166,46 @@ def test_pins_and_badges_are_given_and_taken(
     assert client.put(f"/v1/people/{other}/pin", json={"pin": "1234"}, headers=camera).status_code == 403
 
 
-def test_tries_are_counted_before_they_are_looked_at() -> None:
+def test_twenty_wrong_badges_or_pins_lock_the_key_that_sent_them(
+    client: TestClient, camera: Headers, operator: Headers, database: Database, worker: str
+) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: punch(client, camera, badge=f"04:{n}"), range(OF_KEY.most)))
+    locked = punch(client, camera, badge="04:A2:7F")
+    assert (locked.status_code, locked.json()["code"]) == (429, "badge_locked")
+    assert 280 <= int(locked.headers["Retry-After"]) <= 300
+    assert punch(client, operator, badge="04:A2:7F").status_code == 201
+    for n in range(OF_KEY.most):
+        assert punch(client, camera, employee_code=f"N{n}", pin="0000").json()["code"] == "pin_wrong"
+    assert punch(client, camera, employee_code="W1", pin="4711").json()["code"] == "pin_locked"
+    with database.read() as session:
+        actions = session.scalars(select(AuditEntry.action).where(AuditEntry.action.endswith(".locked"))).all()
+    assert sorted(actions) == ["badge.locked", "pin.locked"]
+
+
+def test_a_badge_and_a_pin_must_both_be_right(client: TestClient, camera: Headers, worker: str) -> None:
+    assert punch(client, camera, badge="04:A2:7F", pin="0000").json()["code"] == "pin_wrong"
+    answer = punch(client, camera, badge="04:A2:7F", pin="4711")
+    assert (answer.status_code, answer.json()["method"]) == (201, "badge")
+
+
+def test_each_lock_is_twice_as_long_as_the_one_before_until_it_is_forgotten() -> None:
     now = utc_now()
-    assert counted(0, None, now) == (None, 1, None)
-    assert counted(MOST_FAILURES - 1, None, now) == (None, MOST_FAILURES, now + LOCKED_FOR)
-    assert counted(MOST_FAILURES, now + LOCKED_FOR, now) == (now + LOCKED_FOR, MOST_FAILURES, now + LOCKED_FOR)
-    assert counted(MOST_FAILURES, now, now) == (None, 1, None)
+    tries = PunchTries(subject="s", n_failures=0, since=now, n_locks=0, locked_until=None)
+    minutes = []
+    for _ in range(6):
+        assert [count(tries, OF_PERSON, now) for _ in range(OF_PERSON.most)] == [False] * 4 + [True]
+        assert not count(tries, OF_PERSON, now)
+        assert tries.locked_until is not None
+        minutes.append((tries.locked_until - now) / timedelta(minutes=1))
+        now = tries.locked_until
+    assert minutes == [5, 10, 20, 40, 60, 60]
+    now += timedelta(days=1)
+    assert [count(tries, OF_PERSON, now) for _ in range(OF_PERSON.most)][-1]
+    assert tries.locked_until == now + LOCKED_FOR
 
 
-def test_tries_for_people_who_are_not_there_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.attendance.punches._STRANGERS_KEPT", 3)
-    strangers, now = Strangers(), utc_now()
-    for name in "abcde":
-        for _ in range(MOST_FAILURES):
-            strangers.count(name, now)
-    assert strangers.count("a", now) is None
-    assert strangers.count("e", now) == now + LOCKED_FOR
+def test_failures_that_lie_far_apart_do_not_lock_a_key() -> None:
+    now = utc_now()
+    tries = PunchTries(subject="s", n_failures=0, since=now, n_locks=0, locked_until=None)
+    assert not any(count(tries, OF_KEY, now + n * timedelta(minutes=1)) for n in range(100))

@@ -190,15 +190,6 @@ def test_a_day_that_is_gone_on_with_farther_west_is_open_until_midnight_there() 
     assert day.closes_at == make_moment(text="2026-03-03 00:00", zone=SANTIAGO)
 
 
-def test_a_person_with_a_zone_of_their_own_has_it_on_every_wall() -> None:
-    plan = make_plan(make_shift(hours="09:00-17:00"), zone=LONDON)
-
-    (day,) = work_out(make_punches(said="10:00 18:00", zone=BERLIN), plan).days
-
-    assert (day.zone, day.status, day.late_s, day.early_leave_s) == (LONDON, DayStatus.PRESENT, 0, 0)
-    assert day.explanation == "Came 09:00, left 17:00; worked 8 h."
-
-
 def test_on_the_other_side_of_the_world_it_is_another_date() -> None:
     at = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
     dates = {}
@@ -211,4 +202,3 @@ def test_on_the_other_side_of_the_world_it_is_another_date() -> None:
 
 def test_a_day_without_a_punch_is_one_at_home() -> None:
     assert expected_day(date(2026, 3, 2), make_plan(home_zone=SANTIAGO)).zone == SANTIAGO
-    assert expected_day(date(2026, 3, 2), make_plan(home_zone=SANTIAGO, zone=LONDON)).zone == LONDON

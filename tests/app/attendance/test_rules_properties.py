@@ -38,8 +38,7 @@ def plans(draw: st.DrawFn) -> Plan:
     off = draw(st.sets(st.integers(0, N_DAYS), max_size=3))
     begin = draw(BEGINNING).date()
     usual = tuple(Assignment(shift) for shift in shifts)
-    zone = draw(st.sampled_from([None, None, *ZONES]))
-    return Plan((*usual, *roster), {begin + timedelta(days=n): "Holiday" for n in off}, zone, BERLIN)
+    return Plan((*usual, *roster), {begin + timedelta(days=n): "Holiday" for n in off}, BERLIN)
 
 
 @st.composite

@@ -1,19 +1,21 @@
 """The whole client against a service that speaks the contract, with people walking through a film."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from app.camera.client import Client, Looking, Server, rehearse
+from app.camera.client import Client, Looking, Server, age_of, rehearse
+from app.camera.clock import read_clocks
 from app.camera.console import Console
 from app.camera.sender import Pauses
 from app.camera.source import FilmSource
 from ml.image import decode_image
 from tests.app import clips
-from tests.app.camera.factories import MORNING
+from tests.app.camera.factories import MORNING, make_capture
 from tests.app.camera.listener import listening
 from tests.app.camera.service import FakeService, make_face, running_service
 
@@ -117,10 +119,22 @@ def test_answers_are_passed_on_without_names(service: FakeService, tmp_path: Pat
         run(make_server(service.url, tmp_path, webhook_url=listener.url), film)
         assert [body["employee_code"] for body in listener.bodies] == ["E1", "E1"]
         assert all("name" not in body for body in listener.bodies)
+        assert all(body["is_late"] and body["age_s"] > 86_400 for body in listener.bodies)
 
 
-def test_a_webhook_that_nobody_answers_holds_nothing_up(service: FakeService, tmp_path: Path, film: FilmSource) -> None:
-    is_done, _ = run(make_server(service.url, tmp_path, webhook_url="http://127.0.0.1:9/"), film)
+def test_an_answer_that_comes_in_time_is_not_late() -> None:
+    at_once = make_capture(captured_at=read_clocks().wall)
+    assert age_of(at_once)["is_late"] is False and 0.0 <= age_of(at_once)["age_s"] < 5.0
+    stamp = read_clocks()
+    waited = replace(stamp, up_s=stamp.up_s - 20.0)
+    assert age_of(make_capture(captured_at=waited.wall, stamp=waited)) == {"age_s": 20.0, "is_late": True}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[no address"])
+def test_a_webhook_that_nobody_answers_holds_nothing_up(
+    service: FakeService, tmp_path: Path, film: FilmSource, url: str
+) -> None:
+    is_done, _ = run(make_server(service.url, tmp_path, webhook_url=url), film)
     assert is_done and len(service.recorded) == 2
 
 

@@ -87,6 +87,56 @@ def test_a_face_without_an_event_and_an_outcome_from_the_future_are_no_trouble()
     assert said["outcome"] == "yawning" and said["event_id"] is None and outcome_of(said) is None
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"faces": []}, {"faces": 1, "events": []}, "ok"])
+BOXLESS = {name: value for name, value in make_face().items() if name != "box_xyxy"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(None, [], {}, {"faces": []}, {"faces": 1, "events": []}, "ok"),
+        {"faces": [{}], "events": []},
+        {"faces": [BOXLESS], "events": []},
+        {"faces": [make_face(outcome=None)], "events": []},
+        {"faces": [make_face(score="high")], "events": []},
+        {"faces": [make_face()], "events": [None]},
+        {"faces": [make_face()], "events": [{"id": "evt_1", "direction": 1}]},
+    ],
+)
 def test_what_is_no_answer_of_the_service_is_known(body: object) -> None:
     assert not is_answer(body)
+
+
+class Gone(StringIO):
+    """A pipe that nobody reads any more, or a full disk."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error: OSError | None = error
+
+    def write(self, text: str) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("is_json", [True, False])
+def test_output_that_goes_nowhere_ends_nothing(error: OSError, is_json: bool) -> None:
+    out = Gone(error)
+    console = Console(out, is_json=is_json)
+    console.said(MORNING, ADA, 0)
+    console.problem("server", "away")
+    out.error = None
+    console.tell("waiting", "there again")
+    assert out.getvalue().count("\n") == 1 and "there again" in out.getvalue()
+
+
+def test_that_it_is_over_is_told_only_after_a_problem() -> None:
+    out = StringIO()
+    console = Console(out, is_json=False)
+    for _ in range(2):
+        console.over("disk", "fine")
+    console.problem("disk", "full")
+    for _ in range(2):
+        console.over("disk", "fine")
+    assert out.getvalue().split() == ["full", "fine"]

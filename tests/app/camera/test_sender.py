@@ -20,7 +20,7 @@ from app.camera.spool import Spool
 from tests.app.camera.factories import MORNING, make_capture, make_stamp
 from tests.app.camera.service import FakeService, Misbehaviour, running_service
 
-QUICK = Pauses(first_s=0.01, longest_s=0.1, mend_s=0.05)
+QUICK = Pauses(first_s=0.01, longest_s=0.1, mend_s=0.05, behind_s=0.5)
 AT_ONCE = {"Retry-After": "0"}
 
 
@@ -31,6 +31,7 @@ class Bench:
         self.out = StringIO()
         self.spool = Spool(folder, ["key"], 10_000_000)
         self.answers: list[tuple[str, dict[str, Any] | None]] = []
+        self.fails_with: Exception | None = None
         self.http = httpx.Client(base_url=url, headers={"X-API-Key": "key"}, trust_env=False)
         console = Console(self.out, is_json=False)
         self.sender = Sender(self.http, self.spool, console, self._answered, QUICK)
@@ -46,6 +47,8 @@ class Bench:
 
     def _answered(self, capture: Capture, body: dict[str, Any] | None) -> None:
         self.answers.append((capture.key, body))
+        if self.fails_with is not None:
+            raise self.fails_with
 
 
 @contextmanager
@@ -204,21 +207,69 @@ def test_when_to_come_back_is_read_as_http_has_it(after: str, expected_s: float 
     assert (tried.fate, tried.after_s) == (Fate.AGAIN, expected_s)
 
 
-def test_a_disk_that_fails_for_a_while_stops_nothing_for_good(service: FakeService, tmp_path: Path) -> None:
-    """A file in place of the folder for what is refused: it cannot be moved there until somebody mends that."""
-    service.next.extend([Misbehaviour(422, "image_invalid")] * 10_000)
+def test_while_the_disk_fails_captures_are_delivered_from_memory_and_each_once(
+    service: FakeService, tmp_path: Path
+) -> None:
+    with bench(service.url, tmp_path / "spool") as at:
+        (tmp_path / "spool").rename(tmp_path / "away")
+        captures = at.put(2)
+        at.sender.start()
+        at.deliver()
+    assert [request.key for request in service.tries] == [capture.key for capture in captures]
+    assert "cannot be written (No such file or directory)" in at.out.getvalue()
+
+
+def test_a_refused_capture_that_cannot_be_moved_aside_holds_nothing_up(service: FakeService, tmp_path: Path) -> None:
+    """A file in place of the folder for what is refused."""
+    service.next.append(Misbehaviour(422, "image_invalid"))
     (tmp_path / "refused").write_text("")
     with bench(service.url, tmp_path) as at:
-        at.put(1)
+        captures = at.put(2)
         at.sender.start()
-        service.wait_for(3, tries=True)
-        assert "cannot be written" in at.out.getvalue()
-        (tmp_path / "refused").unlink()
         at.deliver()
-    assert len(list((tmp_path / "refused").iterdir())) == 1
+    assert list(service.recorded) == [captures[1].key]
+    assert "cannot be written" in at.out.getvalue()
 
 
-@pytest.mark.parametrize(("width", "told"), [(20.0, "16"), (10.0, "12"), (49.0, "39"), (50.0, None), (200.0, None)])
+def test_a_capture_that_the_service_fails_with_is_set_behind_the_others(service: FakeService, tmp_path: Path) -> None:
+    service.next.extend([Misbehaviour(500, "internal_error")] * 5)
+    with bench(service.url, tmp_path) as at:
+        captures = at.put(3)
+        at.sender.start()
+        at.deliver()
+    bad, *good = (capture.key for capture in captures)
+    assert [request.key for request in service.tries] == [*[bad] * 5, *good, bad]
+    assert list(service.recorded) == [*good, bad]
+    assert at.out.getvalue().count("set behind the others") == 1
+
+
+@pytest.mark.parametrize(("ahead", "is_refused"), [(timedelta(hours=1), False), (-timedelta(hours=25), True)])
+def test_a_capture_from_the_future_waits_behind_the_others_until_that_cannot_be(
+    service: FakeService, tmp_path: Path, ahead: timedelta, is_refused: bool
+) -> None:
+    service.next.append(Misbehaviour(422, "captured_at_in_future"))
+    with bench(service.url, tmp_path) as at:
+        early = make_capture(captured_at=read_clocks().wall + ahead)
+        at.spool.put(early)
+        (other,) = at.put(1)
+        at.sender.start()
+        at.deliver()
+    assert list(service.recorded) == [other.key, *([] if is_refused else [early.key])]
+    assert (tmp_path / "refused").exists() is is_refused
+
+
+def test_whatever_goes_wrong_with_an_answer_the_next_captures_are_delivered(
+    service: FakeService, tmp_path: Path
+) -> None:
+    with bench(service.url, tmp_path) as at:
+        captures = at.put(3)
+        at.fails_with = ValueError("unheard of")
+        at.sender.start()
+        at.deliver()
+    assert list(service.recorded) == [capture.key for capture in captures]
+
+
+@pytest.mark.parametrize(("width", "told"), [(30.0, "24"), (10.0, "18"), (49.0, "39"), (50.0, None), (200.0, None)])
 def test_the_service_is_told_how_small_a_face_is_only_where_it_would_not_look_for_it(
     service: FakeService, tmp_path: Path, width: float, told: str | None
 ) -> None:

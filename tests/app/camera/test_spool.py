@@ -108,17 +108,114 @@ def test_the_oldest_are_kept_when_it_is_full_and_there_is_room_again_after_a_del
     spool.close()
 
 
-def test_a_full_disk_is_a_full_spool_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def break_disk(spool: Spool) -> Path:
+    """Nothing can be written or deleted in a folder that is not there; it is where this says."""
+    return spool.folder.rename(spool.folder.with_name("away"))
+
+
+def test_what_the_disk_does_not_take_is_held_in_memory_and_written_once_it_does(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", ["key"], ROOMY)
+    captures = [make_capture() for _ in range(3)]
+    spool.put(captures[0])
+    away = break_disk(spool)
+    spool.put(captures[1])
+    assert (spool.n_waiting, spool.n_in_memory) == (2, 1) and spool.trouble == "No such file or directory"
+    away.rename(spool.folder)
+    spool.put(captures[2])
+    assert (spool.n_waiting, spool.n_in_memory) == (3, 0) and spool.trouble is None
+    spool.close()
+    again = Spool(tmp_path / "spool", ["key"], ROOMY)
+    assert drain(again) == captures
+    again.close()
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing_behind(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
     spool = Spool(tmp_path, ["key"], ROOMY)
     capture = make_capture(key="0" * 36)
     (tmp_path / f"{1:012d}-{capture.key}.part").symlink_to(full)
-    with pytest.raises(SpoolFullError):
-        spool.put(capture)
-    assert spool.n_waiting == 0 and not list(tmp_path.glob("*.part"))
+    spool.put(capture)
+    assert spool.n_in_memory == 1 and spool.trouble == "No space left on device"
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob("*.capture"))
+    assert drain(spool) == [capture]
     spool.close()
+
+
+def test_memory_too_is_bounded_and_the_oldest_are_kept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", ["key"], 10**9)
+    break_disk(spool)
+    captures = [make_capture(jpeg=bytes(6_000_000)) for _ in range(3)]  # sealed, one takes 8 MB
+    spool.put(captures[0])
+    spool.put(captures[1])
+    with pytest.raises(SpoolFullError, match="cannot be written .No such file or directory. and memory full"):
+        spool.put(captures[2])
+    assert drain(spool) == captures[:2]
+    spool.close()
+
+
+def test_a_delivered_file_that_cannot_be_deleted_is_not_delivered_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, ["key"], ROOMY)
+    path = spool.put(make_capture())
+    waiting = spool.first()
+    assert waiting is not None
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    spool.done(waiting)
+    assert spool.n_waiting == 0 and spool.first() is None and spool.trouble is not None
+    (path / "in the way").rmdir()
+    path.rmdir()
+    path.write_bytes(b"again")
+    spool.put(make_capture())
+    drain(spool)
+    assert not path.exists() and spool.trouble is None
+    spool.close()
+
+
+def test_what_cannot_be_read_at_the_moment_is_tried_later_and_holds_nothing_up(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, ["key"], ROOMY)
+    captures = [make_capture(), make_capture()]
+    path, _ = (spool.put(capture) for capture in captures)
+    content = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    waiting = spool.first()
+    assert waiting is not None and waiting.capture == captures[1]
+    assert spool.n_unreadable == 0
+    path.rmdir()
+    path.write_bytes(content)
+    assert drain(spool) == captures
+    spool.close()
+
+
+def test_what_is_set_behind_comes_after_all_others_and_not_before_its_time(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, ["key"], ROOMY)
+    captures = [make_capture(), make_capture()]
+    for capture in captures:
+        spool.put(capture)
+    for for_s in (60.0, 0.0):
+        waiting = spool.first()
+        assert waiting is not None and not waiting.was_behind
+        spool.set_behind(waiting, for_s)
+    waiting = spool.first()
+    assert waiting is not None and waiting.capture == captures[1] and waiting.was_behind
+    spool.done(waiting)
+    assert spool.first() is None and spool.n_waiting == 1
+    spool.close()
+
+
+def test_captures_of_another_key_take_no_room_from_others(tmp_path: Path) -> None:
+    old = Spool(tmp_path, ["old"], 100_000)
+    for _ in range(2):
+        old.put(make_capture(jpeg=bytes(30_000)))  # sealed, one takes 40 kB
+    old.close()
+    new = Spool(tmp_path, ["new"], 100_000)
+    assert new.first() is None
+    capture = make_capture(jpeg=bytes(30_000))
+    new.put(capture)
+    assert drain(new) == [capture]
+    new.close()
 
 
 def test_another_client_on_the_same_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -146,6 +243,22 @@ def test_the_refused_are_moved_aside_and_not_too_many_are_kept(tmp_path: Path) -
     assert len(aside) == 100 and aside[0].startswith("000000000004-")
     assert spool.n_waiting == 0
     spool.close()
+
+
+def test_the_refused_are_kept_for_a_month_and_their_numbers_are_not_given_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, ["key"], ROOMY)
+    for _ in range(2):
+        spool.put(make_capture())
+        waiting = spool.first()
+        assert waiting is not None
+        spool.refuse(waiting)
+    first, second = sorted((tmp_path / "refused").iterdir())
+    os.utime(first, (0.0, first.stat().st_mtime - 32 * 86_400))
+    spool.close()
+    again = Spool(tmp_path, ["key"], ROOMY)
+    assert list((tmp_path / "refused").iterdir()) == [second]
+    assert again.put(make_capture()).name.startswith("000000000003-")
+    again.close()
 
 
 def test_waiting_for_an_empty_spool_ends_with_a_stop(tmp_path: Path) -> None:

@@ -99,3 +99,31 @@ def test_there_are_three_pictures_of_one_visitor_at_most() -> None:
         n_sent += len(seen(visit, *stay(first_s=2.0 * number, n=10, worth=0.01 * 2**number)))
         visit.answered(Outcome.LOW_QUALITY)
     assert n_sent == 3
+
+
+@pytest.mark.parametrize(
+    ("is_good_sent", "is_good", "worth", "is_sent"),
+    [
+        (False, True, 0.8, True),
+        (False, True, 0.7, False),
+        (False, False, 0.8, False),
+        (True, True, 0.8, False),
+    ],
+)
+def test_whoever_leaves_before_an_answer_is_sent_again_only_if_a_poor_picture_waits_and_there_is_a_good_one(
+    is_good_sent: bool, is_good: bool, worth: float, is_sent: bool
+) -> None:
+    visit = Visit()
+    assert len(seen(visit, *stay(first_s=0.0, n=22, worth=0.5, is_good=is_good_sent))) == 1
+    assert seen(visit, *stay(first_s=3.0, n=5, worth=worth, is_good=is_good)) == []
+    due = visit.due(4.0, is_gone=True)
+    assert (due is not None) is is_sent
+    assert visit.due(4.1, is_gone=True) is None
+
+
+def test_of_whoever_was_named_no_more_pictures_are_wanted() -> None:
+    visit = Visit()
+    assert len(seen(visit, *stay(first_s=0.0, n=10))) == 1
+    assert visit.wants(0.9)
+    visit.answered(Outcome.IDENTIFIED)
+    assert not visit.wants(0.9)

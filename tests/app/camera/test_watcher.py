@@ -1,5 +1,6 @@
 """From frames to captures: real pictures, the real detector, a film whose people are known."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from threading import Event
@@ -11,7 +12,7 @@ import pytest
 from app.camera.clock import read_clocks
 from app.camera.finder import FaceFinder, Found
 from app.camera.source import Frame
-from app.camera.visits import View
+from app.camera.visits import View, Visit
 from app.camera.watcher import Watcher, Watching
 from ml.types import FloatArray, Outcome, RgbImage
 from tests.app.camera.factories import MORNING
@@ -156,3 +157,22 @@ def test_faces_are_looked_for_no_more_often_than_they_need(fps: float) -> None:
     watcher = Watcher(Watching(lambda px: Counting(px, []), lambda _: 40, lambda view: None))
     watcher.run(Faster([make_scene((EILEEN, step % 400)) for step in range(n_frames)]), Event())
     assert 4 * 8 <= len(looked) <= 4 * 13.4
+
+
+def visits_and_views() -> list[object]:
+    return [each for each in gc.get_objects() if type(each) in (Visit, View)]
+
+
+def test_no_picture_is_kept_of_visitors_who_left_without_any_answer() -> None:
+    keys: list[str] = []
+    before = {id(each): each for each in visits_and_views()}
+
+    def take(view: View) -> str:
+        keys.append(str(len(keys)))
+        return keys[-1]
+
+    person, wall = [make_scene((EILEEN, 200))] * 25, [make_scene()] * 15
+    watcher = Watcher(Watching(FaceFinder, lambda _: 40, take))
+    watcher.run(Film([*person, *wall] * 3), Event())
+    assert len(keys) == 3
+    assert all(id(each) in before for each in visits_and_views())

@@ -15,13 +15,17 @@ TOKEN = "key:secret"
 
 @dataclass
 class FrappeServer:
-    """`log` is what Frappe has; `trouble` may answer a request instead: a status, or None after nothing at all."""
+    """`log` is what Frappe has; `trouble` may answer a request instead: a status, or None after nothing at all.
+
+    `page` is what something in front of Frappe answers everything with, and a 200.
+    """
 
     url: str = ""
     employees: set[str] = field(default_factory=lambda: {"E1", "E2"})
     log: list[tuple[str, str, str]] = field(default_factory=list)
     devices: list[str | None] = field(default_factory=list)
     trouble: Callable[[int], int | None] = lambda _n: 200
+    page: bytes = b""
     n_requests: int = 0
     ending: Event = field(default_factory=Event)
     _lock: Lock = field(default_factory=Lock)
@@ -79,12 +83,12 @@ def _handler_of(frappe: FrappeServer) -> type[BaseHTTPRequestHandler]:
                 frappe.ending.wait(1.0)
                 return
             answer: dict[str, Any] = {}
-            if status == 200:
+            if status == 200 and not frappe.page:
                 status, answer = frappe.add(fields)
             with suppress(OSError):
                 self.send_response(status)
                 self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
+                self.wfile.write(frappe.page or json.dumps(answer).encode())
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

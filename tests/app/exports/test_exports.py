@@ -1,6 +1,8 @@
 import csv
 import io
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from starlette.testclient import TestClient
 from app.attendance.days import days_of, stream_days
 from app.db.engine import Database
 from app.db.tables import Person
-from app.exports.workbook import write_workbook
+from app.exports.service import csv_lines
+from app.exports.workbook import workbook_of
 from tests.app.exports.factories import MONDAY, at, make_day, read_workbook
 from tests.app.factories import make_person
 
@@ -33,7 +36,7 @@ def worked(database: Database) -> dict[str, str]:
         times = {"first_in": at(MONDAY, "07:03"), "last_out": at(MONDAY, "16:30")}
         seconds = {"worked_s": 30_600, "late_s": 200, "early_leave_s": 90, "overtime_s": 3600}
         make_day(session=session, person=ada, **times, **seconds, status="late", explanation="+3 min late")
-        make_day(session=session, person=ada, day=MONDAY + timedelta(days=1), status="absent", n_events=0)
+        make_day(session=session, person=ada, day=MONDAY + timedelta(days=1), status="absent")
         make_day(session=session, person=bo, first_in=at(MONDAY, "22:00"), status="missing_out", timezone="UTC")
         return {"E1": ada.id, "-2": bo.id}
 
@@ -96,10 +99,38 @@ def test_more_days_than_a_sheet_holds_go_on_in_the_next(
     client: TestClient, database: Database, worked: dict[str, str]
 ) -> None:
     days = stream_days(database, first=MONDAY, last=MONDAY + timedelta(days=7), person_id=None, default_zone="UTC")
-    file = io.BytesIO()
-    write_workbook(file, days, most_rows=3)
-    sheets = read_workbook(file.getvalue())
+    sheets = read_workbook(b"".join(workbook_of(days, most_rows=3)))
     assert {name: len(rows) for name, rows in sheets.items()} == {"Days": 3, "Days 2": 2, "Totals": 3}
+
+
+def make_days(*, n: int, **fields: Any) -> Iterator[Any]:
+    for number in range(n):
+        person = SimpleNamespace(id=f"per_{number}", employee_code=f"E{number}", name="Ada")
+        seconds = dict.fromkeys(("worked_s", "late_s", "early_leave_s", "overtime_s"), 0)
+        said = {"department": None, "status": "present", "timezone": "UTC", "explanation": "", **seconds, **fields}
+        yield SimpleNamespace(date=MONDAY, person=person, first_in=None, last_out=None, **said)
+
+
+def test_a_workbook_goes_out_while_its_days_are_read_and_stops_when_nobody_wants_the_rest() -> None:
+    n_days, days = 100_000, make_days(n=100_000)
+    pieces = workbook_of(days)
+    assert next(pieces).startswith(b"PK")
+    pieces.close()
+    assert sum(1 for _ in days) > n_days / 2
+
+
+def test_texts_are_what_they_were_in_a_workbook() -> None:
+    odd = " <b>&amp;\n\"'=1+1 \x01 _x0041_ "
+    content = b"".join(workbook_of(make_days(n=1, explanation=odd, department="x" * 40_000)))
+    (_, row) = read_workbook(content)["Days"]
+    assert row[-1] == odd.replace("_x0041_", "_x005F_x0041_").replace("\x01", "_x0001_")
+    assert row[3] == "x" * 32_767  # what a cell can hold
+
+
+def test_csv_goes_out_in_pieces_of_many_rows() -> None:
+    pieces = list(csv_lines(make_days(n=5000)))
+    assert all(65_536 < len(piece) < 66_000 for piece in pieces[:-1]) and len(pieces) > 2
+    assert len(list(csv.DictReader(io.StringIO("".join(pieces), newline="")))) == 5000
 
 
 def test_odoo_gets_whole_presences_in_utc_that_do_not_overlap(

@@ -103,6 +103,16 @@ def test_one_checkin_that_fails_stops_nothing_but_many_in_a_row_do(frappe: Frapp
         client.add(make_checkin())
 
 
+@pytest.mark.parametrize("page", [b"<html>Log in</html>", b'{"message": "Logged In"}', b"{}", b"[]"], ids=str)
+def test_a_success_without_a_checkin_is_none(frappe: FrappeServer, client: Frappe, page: bytes) -> None:
+    frappe.page = page
+    for _ in range(4):
+        with pytest.raises(RefusedError, match="HTTP 200 without a check-in"):
+            client.add(make_checkin())
+    with pytest.raises(FrappeError, match="failed 5 times in a row"):
+        client.add(make_checkin())
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [(401, "refuses the API key"), (403, "refuses the API key"), (404, "its address"), (301, "its address")],

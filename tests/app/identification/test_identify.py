@@ -80,7 +80,9 @@ def test_the_image_may_come_as_base64(client: TestClient, operator: Headers) -> 
     assert len(answer.json()["faces"]) == 1
 
 
-@pytest.mark.parametrize("body", [{"image_base64": "%%%"}, {"image": "aGk="}, [], {"image_base64": 5}])
+@pytest.mark.parametrize(
+    "body", [{"image_base64": "%%%"}, {"image_base64": "é"}, {"image": "aGk="}, [], {"image_base64": 5}]
+)
 def test_json_that_holds_no_base64_image_is_refused(client: TestClient, operator: Headers, body: object) -> None:
     answer = client.post("/v1/identify", json=body, headers=operator)
     assert (answer.status_code, answer.json()["code"]) == (422, "fields_invalid")

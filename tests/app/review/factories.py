@@ -42,6 +42,7 @@ def make_capture(*, session: Session, at: datetime) -> Capture:
     capture = Capture(
         id=new_id("cap"),
         owner="key_test",
+        content_sha256="",
         captured_at=at,
         occurred_at=at,
         clock_offset_s=0.0,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select
+from sqlalchemy.event import listen
 from starlette.testclient import TestClient
 
 from app.db.engine import Database
@@ -27,7 +28,7 @@ from tests.app.crowd import face
 from tests.app.enrolment.test_enroll import enroll
 from tests.app.factories import make_headers, make_person
 from tests.app.review.factories import make_unknown
-from tests.app.review.test_unknowns import unknowns
+from tests.app.review.test_unknowns import dismiss, unknowns
 
 Headers = dict[str, str]
 GRACE = [photos.grace(variant=variant) for variant in range(3)]
@@ -204,6 +205,49 @@ def test_events_stay_as_they_are_where_that_is_wanted_and_those_of_others_always
         people = [session.get_one(Event, id_).person_id for id_ in ids]
         assert session.scalars(select(func.count()).where(Event.person_id.is_(None))).one() == 3
     assert people == [ada.id, grace.id, grace.id]
+
+
+def test_a_stranger_who_was_dismissed_can_be_assigned_all_the_same(
+    client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    enroll(client, operator, "G1", photos.grace(variant=5), name="Grace Hopper")
+    ids = keep(database, sealer, start, *GRACE[:2], decided_at=start + timedelta(hours=2))  # enrolled by then
+    cluster_id = only_cluster(client, operator)
+    dismiss(client, operator, cluster_id, reason="looks like Grace")
+    ids += keep(database, sealer, start + timedelta(hours=1), GRACE[2], decided_at=start + timedelta(hours=2))
+    unknowns(client, operator)
+    body = assign(client, operator, cluster_id, employee_code="G1").json()
+    assert (body["status"], body["was_enrolled"], body["n_events_corrected"]) == ("assigned", True, 3), body
+    with database.read() as session:
+        rows = [session.get_one(DecisionRow, id_) for id_ in ids]
+        assert session.get_one(UnknownCluster, cluster_id).reason is None  # it may name the person
+    assert [(row.is_correct, row.true_person_id) for row in rows] == [(False, body["person"]["id"])] * 3
+
+
+def test_faces_that_an_operator_gave_to_somebody_else_are_no_misses_of_the_person(
+    client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    body = enroll(client, operator, "G1", photos.grace(variant=5), name="Grace Hopper").json()
+    ids = keep(database, sealer, start, *GRACE, decided_at=start + timedelta(hours=2))
+    cluster_id = only_cluster(client, operator)
+    with database.write() as session:
+        session.get_one(Event, ids[0]).person_id = make_person(session=session, employee_code="A1").id
+    assign(client, operator, cluster_id, person_id=body["person"]["id"], enroll=False)
+    with database.read() as session:
+        assert [session.get_one(DecisionRow, id_).is_correct for id_ in ids] == [None, False, False]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_assigning_many_faces_works_out_the_days_once(
+    client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    keep(database, sealer, start, *[GRACE[0]] * 40)
+    cluster_id = only_cluster(client, operator)
+    statements: list[str] = []
+    listen(database.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    body = assign(client, operator, cluster_id, employee_code="G1", name="G", enroll=False).json()
+    assert body["n_events_corrected"] == 40
+    assert sum(statement.startswith("SELECT") for statement in statements) < 2 * 40
 
 
 def test_only_the_few_best_crops_are_enrolled(

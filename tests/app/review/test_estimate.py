@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from app.review.estimate import FEWEST_JUDGED, NamedFaces, Rates, UnnamedFaces, estimate, n_to_judge
+from app.review.estimate import FEWEST_JUDGED, NamedFaces, Rates, UnnamedFaces, Words, estimate, n_to_judge
 from app.review.labels import Judged, strata
 from tests.app.factories import NOON
 
@@ -49,7 +49,7 @@ def test_with_too_few_labels_nothing_is_said(named: NamedFaces, unnamed: Unnamed
 
 
 def test_a_small_stratum_is_judged_as_a_whole_and_an_empty_one_not_at_all() -> None:
-    assert (n_to_judge(0, 0), n_to_judge(3, 1), n_to_judge(1000, 5)) == (0, 2, FEWEST_JUDGED - 5)
+    assert (n_to_judge(0, 0, 0), n_to_judge(3, 1, 1), n_to_judge(1000, 5, 5)) == (0, 2, FEWEST_JUDGED - 5)
     rates = estimate(NamedFaces(0), UnnamedFaces(3, n_stranger=3))
     assert rates.fpir is not None and rates.fpir.value == 0
     assert rates.fpir.high > 0.2  # three strangers are no evidence of much
@@ -88,6 +88,37 @@ def test_nineteen_of_twenty_intervals_hold_the_truth(
     assert (np.mean(holds, axis=0) >= 0.90).all()
 
 
+def test_a_postman_dismissed_once_says_nothing_about_the_faces_of_others() -> None:
+    # 4000 recognised; of 1000 unnamed faces 600 are a postman's, and half of the other 400 are enrolled people's.
+    truth, generator, n_words = 200 / 4200, np.random.default_rng(7), 40
+    holds, values = [], []
+    for _ in range(100):
+        n_missed = int(generator.hypergeometric(200, 200, n_words))
+        others = Words(stranger=1 + n_words - n_missed, missed=n_missed)
+        unnamed = UnnamedFaces(1000, n_stranger=600 + n_words - n_missed, n_missed=n_missed, words=others)
+        fnir = estimate(NamedFaces(4000, n_right=100), unnamed).fnir
+        assert fnir is not None
+        holds.append(fnir.low <= truth <= fnir.high)
+        values.append(fnir.value)
+    assert np.mean(holds) >= 0.90
+    assert np.mean(values) == pytest.approx(truth, abs=0.003)
+
+
+def test_one_word_about_many_faces_is_too_little_to_tell_of_others() -> None:
+    postman = UnnamedFaces(1000, n_stranger=600, words=Words(stranger=1, missed=0))
+    assert estimate(NamedFaces(100, n_right=100), postman) == Rates(None, None, None)
+    assert n_to_judge(postman.n, postman.n_judged, postman.said.n) == FEWEST_JUDGED - 1
+
+
+def test_what_follows_from_one_word_is_counted_as_one_word() -> None:
+    postman, mixed = (NOON, "key:a"), (NOON + timedelta(days=1), "key:a")
+    judged = [Judged(NOON, "unknown", True, None, postman)] * 600
+    judged += [Judged(NOON, "unknown", False, "per_old", mixed), Judged(NOON, "unknown", True, None, mixed)]
+    judged += [Judged(NOON, "unknown", False, None)] * 3
+    _, unnamed = strata({"unknown": 1000}, judged, {"per_old": NOON - timedelta(days=1)})
+    assert unnamed == UnnamedFaces(1000, n_stranger=601, n_missed=4, words=Words(stranger=1.5, missed=3.5))
+
+
 def test_who_was_not_enrolled_yet_was_a_stranger() -> None:
     before, after = NOON - timedelta(days=1), NOON + timedelta(days=1)
     judged = [
@@ -103,4 +134,4 @@ def test_who_was_not_enrolled_yet_was_a_stranger() -> None:
     ]
     named, unnamed = strata({"identified": 10, "unknown": 20}, judged, {"per_old": before, "per_new": after})
     assert named == NamedFaces(10, n_right=1, n_stranger=3, n_somebody_else=1)
-    assert unnamed == UnnamedFaces(20, n_stranger=2, n_missed=2)
+    assert unnamed == UnnamedFaces(20, n_stranger=2, n_missed=2, words=Words(stranger=2, missed=2))

@@ -34,7 +34,7 @@ def record_event(database: Database, at: datetime, person_id: str | None, candid
 
 def days_of(database: Database) -> dict[str, int]:
     with database.read() as session:
-        return {day.person_id: day.n_events for day in session.scalars(select(Day))}
+        return {day.person_id: day.n_events for day in session.scalars(select(Day).where(Day.n_events > 0))}
 
 
 def person_of(database: Database, event_id: str) -> tuple[str | None, str]:

@@ -50,6 +50,10 @@ def dismiss(client: TestClient, headers: Headers, cluster_id: str, **body: Any) 
     return client.post(f"/v1/unknowns/{cluster_id}/dismiss", json=body, headers=headers)
 
 
+def reopen(client: TestClient, headers: Headers, cluster_id: str) -> Any:
+    return client.post(f"/v1/unknowns/{cluster_id}/reopen", headers=headers)
+
+
 def n_kept(database: Database) -> int:
     with database.read() as session:
         return session.scalars(select(func.count()).select_from(UnknownFace)).one()
@@ -224,6 +228,40 @@ def test_a_dismissed_stranger_who_comes_again_stays_dismissed_but_counts(
     assert "unknown.dismissed" in actions
 
 
+def test_a_dismissal_that_is_taken_back_leaves_nothing_of_what_followed_from_it(
+    client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    keep(database, sealer, [1, 1], start)
+    cluster_id = unknowns(client, operator)[0]["id"]
+    assert reopen(client, operator, cluster_id).json()["code"] == "unknown_not_dismissed"
+    dismiss(client, operator, cluster_id, reason="post")
+    keep(database, sealer, [1], start + timedelta(minutes=40))
+    unknowns(client, operator)
+    with database.write() as session:  # what followed for a face that is not kept any more goes too
+        session.delete(session.scalars(select(UnknownFace).order_by(UnknownFace.seen_at)).first())
+    body = reopen(client, operator, cluster_id).json()
+    assert (body["status"], body["reason"], body["resolved_at"], body["resolved_by"]) == ("open", None, None, None)
+    assert [item["id"] for item in unknowns(client, operator)] == [cluster_id]
+    with database.read() as session:
+        rows = session.scalars(select(DecisionRow)).all()
+        actions = session.scalars(select(AuditEntry.action)).all()
+    assert [(row.is_correct, row.judged_at, row.judged_by) for row in rows] == [(None, None, None)] * 3
+    assert "unknown.reopened" in actions
+    assert dismiss(client, operator, cluster_id).status_code == 200
+
+
+def test_a_dismissal_says_nothing_of_faces_that_were_given_to_somebody(
+    client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    ids = keep(database, sealer, [1, 1], start)
+    cluster_id = unknowns(client, operator)[0]["id"]
+    with database.write() as session:
+        session.get_one(Event, ids[0]).person_id = make_person(session=session).id
+    dismiss(client, operator, cluster_id)
+    with database.read() as session:
+        assert [session.get_one(DecisionRow, id_).is_correct for id_ in ids] == [None, True]
+
+
 def test_who_decides_second_is_told_so_and_the_same_request_again_gets_the_same_answer(
     client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
 ) -> None:
@@ -328,6 +366,19 @@ def test_erasing_a_person_deletes_the_faces_that_were_said_to_be_theirs(
     assert (n_kept(database), receipt["crops_deleted"]) == (1, 1)
 
 
+def test_erasing_a_person_deletes_the_faces_that_were_likest_to_them(
+    app: FastAPI, client: TestClient, operator: Headers, database: Database, sealer: Sealer, start: datetime
+) -> None:
+    app.state.face_purger.stop()
+    with database.write() as session:
+        make_site(session=session)
+        ada, bob = make_person(session=session), make_person(session=session)
+        for candidates in ([(ada.id, 0.4), (bob.id, 0.3)], [(bob.id, 0.4), (ada.id, 0.3)]):
+            make_unknown(session=session, sealer=sealer, embedding=face(seed=1), seen_at=start, candidates=candidates)
+    receipt = client.delete(f"/v1/people/{ada.id}", headers=operator).json()
+    assert (n_kept(database), receipt["crops_deleted"]) == (1, 1)
+
+
 def test_a_secret_key_that_was_replaced_still_opens_what_the_old_one_sealed(
     client: TestClient, operator: Headers, app: FastAPI, database: Database, start: datetime
 ) -> None:
@@ -341,5 +392,5 @@ def test_a_secret_key_that_was_replaced_still_opens_what_the_old_one_sealed(
 def test_only_operators_see_unknown_faces(client: TestClient, camera: Headers) -> None:
     for path in ("/v1/unknowns", "/v1/unknowns/unk_1", "/v1/review/estimate"):
         assert client.get(path, headers=camera).status_code == 403
-    for path in ("/v1/unknowns/unk_1/assign", "/v1/unknowns/unk_1/dismiss"):
+    for path in ("/v1/unknowns/unk_1/assign", "/v1/unknowns/unk_1/dismiss", "/v1/unknowns/unk_1/reopen"):
         assert client.post(path, json={"employee_code": "A"}, headers=camera).status_code == 403

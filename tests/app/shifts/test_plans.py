@@ -46,9 +46,8 @@ def test_the_home_zone_is_the_persons_else_the_sites_else_the_deployments(
     lima = post(client, admin, "sites", name="Lima", timezone="America/Lima")
     there = post(client, admin, "people", employee_code="E1", name="Ada", site_id=lima)
     travels = post(client, admin, "people", employee_code="E2", name="Bob", site_id=lima, timezone="Europe/Berlin")
-    assert (plan_of(database, there).zone, plan_of(database, there).home_zone) == (None, "America/Lima")
-    plan = plan_of(database, travels)
-    assert (plan.zone, plan.home_zone) == ("Europe/Berlin", "Europe/Berlin")
+    assert plan_of(database, there).home_zone == "America/Lima"
+    assert plan_of(database, travels).home_zone == "Europe/Berlin"
     client.patch("/v1/sites/site_default", json={"timezone": "Europe/Paris"}, headers=admin)
     anywhere = post(client, admin, "people", employee_code="E3", name="Cy")
     assert plan_of(database, anywhere).home_zone == "Europe/Paris"

@@ -111,17 +111,45 @@ def test_the_same_shift_again_changes_nothing(
     assert stale_days(database) == []
 
 
-def test_another_zone_or_site_makes_all_days_of_a_person_stale(
+def test_the_first_shift_of_somebody_who_was_added_long_ago_begins_today(
+    client: TestClient, operator: dict[str, str], shifts: list[str], database: Database
+) -> None:
+    person_id = hire(client, operator).json()["id"]
+    with database.write() as session:
+        session.execute(update(Person).values(created_at=utc_now() - 300 * DAY))
+    assign(client, operator, person_id, shifts[0])
+    assign(client, operator, person_id, shifts[1])
+    assert standing(client, operator, person_id) == [(shifts[1], str(TODAY), None)]
+
+
+def test_whoever_comes_back_works_their_shift_again_from_today_on(
+    client: TestClient, operator: dict[str, str], shifts: list[str], database: Database
+) -> None:
+    person_id = hire(client, operator, shift_id=shifts[0]).json()["id"]
+    hired_long_ago(database)
+    url = f"/v1/people/{person_id}"
+    for active in (False, True):
+        client.patch(url, json={"active": active}, headers=operator)
+    assert standing(client, operator, person_id) == [(shifts[0], None, None)]
+    client.patch(url, json={"active": False}, headers=operator)
+    with database.write() as session:
+        session.execute(update(Person).values(deactivated_at=utc_now() - 9 * DAY))
+    client.patch(url, json={"active": True}, headers=operator)
+    assert standing(client, operator, person_id) == [
+        (shifts[0], None, str(TODAY - 10 * DAY)),
+        (shifts[0], str(TODAY), None),
+    ]
+
+
+def test_another_zone_or_site_leaves_the_days_of_a_person_as_they_are(
     client: TestClient, admin: dict[str, str], database: Database
 ) -> None:
     person_id = hire(client, admin).json()["id"]
     make_days(database=database, person_id=person_id, dates=[TODAY - 300 * DAY, TODAY])
     url = f"/v1/people/{person_id}"
-    client.patch(url, json={"site_id": None, "timezone": "UTC", "department": "R&D"}, headers=admin)
+    moved = client.patch(url, json={"site_id": "site_default", "timezone": "Asia/Tokyo"}, headers=admin).json()
+    assert (moved["site_id"], moved["timezone"]) == ("site_default", "Asia/Tokyo")
     assert stale_days(database) == []
-    moved = client.patch(url, json={"site_id": "site_default"}, headers=admin).json()
-    assert moved["site_id"] == "site_default"
-    assert stale_days(database) == [TODAY - 300 * DAY, TODAY]
 
 
 @pytest.mark.parametrize("wrong", [{"shift_id": "shf_none"}, {"site_id": "site_none"}], ids=str)

@@ -2,7 +2,7 @@ import json
 from datetime import UTC, date, datetime
 
 from app.db.tables import Day, Event
-from app.webhooks.payloads import day_payload, event_payload
+from app.webhooks.payloads import day_payload, event_payload, taken_away_payload
 
 AT = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # half past two in Berlin, for the first time that night
 
@@ -32,7 +32,7 @@ def make_event() -> Event:
 
 
 def test_an_event_is_told_with_both_times_and_without_words() -> None:
-    payload = event_payload(make_event(), "E1")
+    payload = event_payload(make_event(), "E1", 3)
     assert payload == {
         "event_id": "evt_1",
         "person_id": "per_1",
@@ -49,8 +49,22 @@ def test_an_event_is_told_with_both_times_and_without_words() -> None:
         "timezone": "Europe/Berlin",
         "date": "2026-10-25",
         "shift_id": "shf_1",
+        "version": 3,
     }
     assert json.loads(json.dumps(payload)) == payload
+
+
+def test_whoever_an_event_is_taken_from_is_not_told_whose_it_is_now() -> None:
+    payload = taken_away_payload(make_event(), 2)
+    assert {name: payload[name] for name in ("event_id", "person_id", "employee_code", "outcome", "version")} == {
+        "event_id": "evt_1",
+        "person_id": None,
+        "employee_code": None,
+        "outcome": "unknown",
+        "version": 2,
+    }
+    assert (payload["direction"], payload["shift_id"], payload["duplicate_of"]) == (None, None, None)
+    assert "per_1" not in json.dumps(payload)
 
 
 def test_a_day_is_told_with_its_seconds_and_its_version() -> None:

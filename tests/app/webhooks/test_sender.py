@@ -31,6 +31,16 @@ def numbers(received: list[Received]) -> list[int]:
     return [json.loads(each.body)["data"]["n"] for each in received]
 
 
+def switch(database: Database, webhook: Webhook, *, active: bool) -> None:
+    with database.write() as session:
+        service.update(session, webhook.id, service.schemas.WebhookUpdate(active=active), ADMIN)
+
+
+def is_active(database: Database, webhook: Webhook) -> bool:
+    with database.read() as session:
+        return session.get_one(Webhook, webhook.id).active
+
+
 def wait_for_statuses(database: Database, *wanted: str) -> None:
     wait_until(lambda: statuses(database=database) == list(wanted), f"messages never became {wanted}")
 
@@ -77,8 +87,7 @@ def test_only_active_webhooks_that_want_the_topic_are_told(ledger: Database, sea
     wanting, _ = make_webhook(database=ledger, sealer=sealer, url=url, topics=["day.changed"])
     make_webhook(database=ledger, sealer=sealer, url=url, topics=["event.created"])
     silent, _ = make_webhook(database=ledger, sealer=sealer, url=url)
-    with ledger.write() as session:
-        queries.deactivate(session, silent.id)
+    switch(ledger, silent, active=False)
     make_message(database=ledger, topic="day.changed")
     assert [each.webhook_id for each in deliveries(database=ledger)] == [wanting.id]
 
@@ -164,9 +173,10 @@ def test_a_refused_message_keeps_only_its_own_person_waiting(
     make_message(database=ledger, person_id="per_1", n=0)
     make_message(database=ledger, person_id="per_1", n=1)
     make_message(database=ledger, person_id="per_2", n=2)
+    make_message(database=ledger, person_id=None, n=0)
     make_message(database=ledger, person_id=None, n=3)
-    wait_for_statuses(ledger, "pending", "pending", "delivered", "delivered")
-    assert sorted(numbers(receiver.all)) == [0, 2, 3]
+    wait_for_statuses(ledger, "pending", "pending", "delivered", "pending", "delivered")
+    assert sorted(numbers(receiver.wait(4))) == [0, 0, 2, 3]
 
 
 def test_a_dead_address_and_a_slow_one_hold_up_no_other(
@@ -199,15 +209,67 @@ def test_an_address_that_is_gone_is_told_no_more(
 ) -> None:
     webhook, _ = make_webhook(database=ledger, sealer=sealer, url=receiver.url)
     receiver.answer = lambda _received: 410
-    make_message(database=ledger, n=0)
-    start_sender()
-    wait_for_statuses(ledger, "dead")
-    make_message(database=ledger, n=1)
-    assert len(deliveries(database=ledger)) == 1
+    for n in range(20):
+        make_message(database=ledger, person_id=f"per_{n % 10}", n=n)
+    sender = start_sender(replace(QUICK, n_at_once=2))
+    wait_until(lambda: not is_active(ledger, webhook), "the address was not switched off")
+    with running_receiver() as other:
+        make_webhook(database=ledger, sealer=sealer, url=other.url)
+        for n in range(20, 40):
+            make_message(database=ledger, n=n)
+        assert numbers(other.wait(20)) == list(range(20, 40))  # the sender goes on with others
+        sender.stop()
+    n_told, of_gone = len(receiver.all), [each.status for each in deliveries(database=ledger)[:20]]
+    assert n_told <= 2 and sorted(of_gone) == ["dead"] * n_told + ["pending"] * (20 - n_told)
+    assert len(deliveries(database=ledger)) == 40
     with ledger.read() as session:
         stored = session.get_one(Webhook, webhook.id)
         audit = session.scalars(select(AuditEntry).where(AuditEntry.action == "webhook.deactivated")).one()
     assert (stored.active, audit.target, audit.actor) == (False, webhook.id, "webhooks")
+
+
+def test_an_address_that_is_switched_off_in_the_middle_is_told_no_more(
+    ledger: Database, sealer: Sealer, receiver: Receiver, start_sender: StartSender
+) -> None:
+    webhook, _ = make_webhook(database=ledger, sealer=sealer, url=receiver.url)
+
+    def answer(_received: Received) -> int:
+        if len(receiver.all) == 3:
+            switch(ledger, webhook, active=False)
+        return 200
+
+    receiver.answer = answer
+    for n in range(20):
+        make_message(database=ledger, n=n, person_id=f"per_{n % 10}")
+    sender = start_sender(replace(QUICK, n_at_once=1))
+    wait_until(lambda: statuses(database=ledger).count("delivered") == 3, "three were not delivered")
+    make_webhook(database=ledger, sealer=sealer, url=f"{receiver.url}/other")  # and the sender goes on with others
+    make_message(database=ledger, n=20)
+    wait_until(lambda: statuses(database=ledger).count("delivered") == 4, "the other address was not told")
+    sender.stop()
+    assert sorted(numbers(receiver.all))[-1] == 20 and len(receiver.all) == 4
+
+
+def test_a_new_address_and_a_new_secret_count_from_the_next_message_on(
+    ledger: Database, sealer: Sealer, receiver: Receiver, start_sender: StartSender
+) -> None:
+    webhook, _ = make_webhook(database=ledger, sealer=sealer, url=receiver.url)
+    secrets = []
+    with running_receiver() as moved:
+
+        def answer(_received: Received) -> int:
+            with ledger.write() as session:
+                service.update(session, webhook.id, service.schemas.WebhookUpdate(url=moved.url), ADMIN)
+                secrets.append(service.rotate_secret(session, webhook.id, ADMIN, sealer)[1])
+            return 410  # of where it was: where it is now is told on
+
+        receiver.answer = answer
+        for n in range(5):
+            make_message(database=ledger, n=n)
+        start_sender()
+        assert numbers(moved.wait(4)) == [1, 2, 3, 4]
+        assert all(each.verified(secrets[0]) for each in moved.all)
+    assert numbers(receiver.all) == [0] and is_active(ledger, webhook)
 
 
 def test_what_waits_for_a_switched_off_address_is_sent_when_it_is_switched_on(
@@ -215,11 +277,9 @@ def test_what_waits_for_a_switched_off_address_is_sent_when_it_is_switched_on(
 ) -> None:
     webhook, _ = make_webhook(database=ledger, sealer=sealer, url=receiver.url)
     make_message(database=ledger, n=0)
-    with ledger.write() as session:
-        queries.deactivate(session, webhook.id)
+    switch(ledger, webhook, active=False)
     start_sender(replace(QUICK, poll_s=3600))
-    with ledger.write() as session:
-        service.update(session, webhook.id, service.schemas.WebhookUpdate(active=True), ADMIN)
+    switch(ledger, webhook, active=True)
     assert numbers(receiver.wait(1)) == [0]
 
 
@@ -296,17 +356,16 @@ def test_a_younger_message_cannot_be_claimed_before_an_older_one(ledger: Databas
     for person_id in ("per_1", None):
         for _ in range(2):
             make_message(database=ledger, person_id=person_id)
-    older, younger, older_of_nobody, younger_of_nobody = [
+    older, younger, *of_nobody = [
         queries.Head(each.id, webhook.id, each.person_id) for each in deliveries(database=ledger)
     ]
     with ledger.write() as session:
-        assert queries.due_heads(session, webhook.id, 10) == [older, older_of_nobody]
-        for head in (younger, younger_of_nobody):
-            assert queries.claim(session, head, timedelta(seconds=60)) is None
-        for head in (older, older_of_nobody):
+        assert queries.due_heads(session, webhook.id, 10) == [older, *of_nobody]
+        assert queries.claim(session, younger, timedelta(seconds=60)) is None
+        for head in (older, *of_nobody):
             assert queries.claim(session, head, timedelta(seconds=60)) is not None
-        for head in (younger, younger_of_nobody):
-            assert queries.claim(session, head, timedelta(seconds=60)) is None
+        assert queries.claim(session, younger, timedelta(seconds=60)) is None
+        assert queries.due_heads(session, webhook.id, 10) == []
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)

@@ -190,6 +190,30 @@ def test_many_messages_can_be_replayed(client: TestClient, database: Database, a
         assert client.post(url, json=wrong, headers=admin).status_code == 422
 
 
+def test_an_event_that_changes_hands_is_taken_from_one_person_and_then_given_to_the_other(
+    client: TestClient, database: Database, admin: dict[str, str]
+) -> None:
+    create(client, admin, topics=["event.created", "event.changed"])
+    ada, bo = (
+        client.post("/v1/people", json={"employee_code": code, "name": code}, headers=admin).json()["id"]
+        for code in ("ada", "bo")
+    )
+    punch = {"person_id": ada, "occurred_at": "2026-11-02T07:00:00Z", "reason": "test"}
+    url = f"/v1/events/{client.post('/v1/events', json=punch, headers=admin).json()['id']}"
+    for change in ({"person_id": bo}, {"is_deleted": True}, {"person_id": None}):
+        assert client.patch(url, json={**change, "reason": "test"}, headers=admin).status_code == 200
+    lines: dict[str | None, list[dict[str, Any]]] = {ada: [], bo: [], None: []}
+    for row in deliveries(database=database):
+        lines[row.person_id].append(row.payload or {})
+    assert [told["person_id"] for told in lines[ada]] == [ada, None]
+    assert [(told["person_id"], told["is_deleted"]) for told in lines[bo]] == [(bo, False), (bo, True), (None, True)]
+    assert [told["person_id"] for told in lines[None]] == [None]
+    by_time = [*lines[ada], *lines[bo], *lines[None]]
+    versions = [told["version"] for told in by_time]
+    assert versions == sorted(set(versions)) and versions[0] == 1
+    assert bo not in str(lines[ada])
+
+
 def test_a_replayed_message_is_sent_at_once_under_its_old_id(
     client: TestClient, database: Database, admin: dict[str, str], receiver: Receiver
 ) -> None:
