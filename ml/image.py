@@ -45,7 +45,7 @@ _MOST_ENLARGED_PX: Final = 4096  # bounds memory and time; MTCNN shrinks what is
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """An upright image, maybe of another size than the picture that was sent, and the size of that, upright too, in px."""
+    """An upright image, smaller or larger than the picture that was sent, and the size of that, upright too, in px."""
 
     image: RgbImage
     full_wh: tuple[int, int]
