@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from ml.backbones import Backbone
@@ -32,6 +31,14 @@ def unit(x: FloatArray) -> FloatArray:
     if not (np.isfinite(norms) & (norms > _MIN_NORM)).all():
         raise ModelError("the network returned a zero or non-finite embedding: its weights or its input are damaged")
     return np.asarray(x / norms, dtype=np.float32)
+
+
+def mirror_image(chip: Chip) -> Chip:
+    """A chip with left and right exchanged, `(S, S, 3)` uint8 like itself.
+
+    Pixels are moved whole: byte by byte it takes two and a half times as long.
+    """
+    return np.ascontiguousarray(chip).view("V3")[:, ::-1].copy().view(np.uint8)
 
 
 class Embedder:
@@ -92,8 +99,8 @@ class Embedder:
     def _embed_batch(self, chips: Sequence[Chip]) -> FloatArray:
         if not self._mirrored:
             return unit(self._backbone.embed_batch(np.stack(chips)))
-        mirrored = [cv2.flip(chip, 1) for chip in chips]  # a tenth of NumPy's time
-        both = unit(self._backbone.embed_batch(np.stack([*chips, *mirrored])))  # one run costs less than two
+        pictures = np.stack([*chips, *map(mirror_image, chips)])
+        both = unit(self._backbone.embed_batch(pictures))  # one run costs less than two
         return unit(both[: len(chips)] + both[len(chips) :])
 
     def _require_chip(self, chip: Chip) -> None:
