@@ -9,7 +9,6 @@ from app.cli.failures import told_plainly
 from app.cli.listening import bound_socket, ended_by_signal, url_of
 from app.cli.tune_engine import tune_once
 from app.logs import configure_logging
-from app.memory import share_heaps
 from app.settings import Settings
 
 # Longer than callers keep a connection that nobody uses, so that none is closed under a batch on its way.
@@ -35,7 +34,6 @@ def inference(
     and the same `ROLLCALL_BACKBONE`, `ROLLCALL_DETECTOR`, `ROLLCALL_MIN_FACE_PX` and `ROLLCALL_MIRRORED_EMBEDDING`.
     It needs no database. When told to stop it finishes what it is looking at.
     """
-    share_heaps()
     settings = Settings()
     if device is not None:
         settings = settings.model_copy(update={"device": device})

@@ -15,7 +15,6 @@ from app.cli.listening import bound_socket, ended_by_signal, url_of
 from app.cli.tune_engine import tune_once
 from app.db.engine import Database
 from app.logs import configure_logging
-from app.memory import share_heaps
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -31,7 +30,6 @@ def serve(
 
     Data goes to `ROLLCALL_DATA_DIR` (default `./data`). The first start prints an admin key, once.
     """
-    share_heaps()
     settings = Settings()
     configure_logging(settings)
     with bound_socket(host, port) as listener:
