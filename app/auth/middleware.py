@@ -1,23 +1,37 @@
 """Turns strangers away before a byte of their body is read: FastAPI would read all of it first."""
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from app.auth.dependencies import presented_secret
+from app.auth.scopes import Principal
 from app.auth.service import authenticate
+from app.users import sessions
+from app.users.sessions import SessionLimits
 
 
 class AuthenticationMiddleware:
-    """Every path under `/v1/` needs a key; the caller is left in `request.state.principal`."""
+    """Every path under `/v1/` needs a key, or somebody's session; the caller is left in `request.state.principal`."""
 
-    def __init__(self, app: ASGIApp, prefix: str = "/v1/") -> None:
+    def __init__(self, app: ASGIApp, limits: SessionLimits, prefix: str = "/v1/") -> None:
         self.app = app
+        self.limits = limits
         self.prefix = prefix
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(self.prefix):
-            secret = presented_secret(Headers(scope=scope))
-            principal = await run_in_threadpool(authenticate, scope["app"].state.database, secret)
+            principal = await run_in_threadpool(self._caller, HTTPConnection(scope))
             scope.setdefault("state", {})["principal"] = principal
         await self.app(scope, receive, send)
+
+    def _caller(self, request: HTTPConnection) -> Principal:
+        secret, database = presented_secret(request.headers), request.app.state.database
+        if not secret and (cookie := request.cookies.get(sessions.COOKIE)):
+            is_background = sessions.is_background(request.headers)
+            signed_in = sessions.find(database, cookie, self.limits, is_background=is_background)
+            if signed_in is not None:
+                sessions.require_csrf(signed_in, request.scope["method"], request.headers.get(sessions.CSRF_HEADER))
+                return signed_in.principal
+        return authenticate(database, secret)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Scope(StrEnum):
@@ -16,13 +17,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: `id` is the key's id, never its secret; `camera_id` is set where the key is a camera's own."""
+    """Who is calling: `id` is the key's or the user's, never a secret; `camera_id` is set where a key is a camera's."""
 
     id: str
     scope: Scope
     camera_id: str | None = None
+    kind: Literal["key", "user"] = "key"
 
     @property
     def actor(self) -> str:
         """How the audit log names the caller."""
-        return f"key:{self.id}"
+        return f"{self.kind}:{self.id}"

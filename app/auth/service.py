@@ -8,6 +8,7 @@ by byte, so timing tells a guesser nothing about the secret.
 import hashlib
 import secrets
 from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -21,6 +22,8 @@ from app.db.types import new_id, utc_now
 from app.errors import ProblemError
 
 PREFIX = "rck_"
+# Of the ids of keys that the command line makes for single commands of its own.
+COMMAND_PREFIX = "key_cli"
 # Enough to see that a key is in use, without a write per request.
 TOUCH_EVERY = timedelta(minutes=1)
 # Fixed, so that two replicas that start together cannot both make a first key.
@@ -66,12 +69,32 @@ def ensure_first_admin_key(session: Session) -> str | None:
         return None
 
 
-def revoke_key(session: Session, key_id: str) -> None:
-    """Takes effect with the next request."""
+def find_key(session: Session, key_id: str) -> ApiKey:
+    """404 `key_not_found` when there is none."""
     key = session.get(ApiKey, key_id)
     if key is None:
         raise ProblemError(404, "key_not_found", "There is no key with this id.")
+    return key
+
+
+def revoke_key(session: Session, key_id: str) -> bool:
+    """Takes effect with the next request; whether it was not revoked before."""
+    key = find_key(session, key_id)
+    is_new = key.revoked_at is None
     key.revoked_at = key.revoked_at or utc_now()
+    return is_new
+
+
+def is_active(key: ApiKey, now: datetime) -> bool:
+    """Neither revoked nor expired."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+def made_for(key: ApiKey) -> Literal["caller", "camera", "command"]:
+    """Whose it is: a camera's own, that of one command, or that of whoever was given it."""
+    if key.camera_id is not None:
+        return "camera"
+    return "command" if key.id.startswith(f"{COMMAND_PREFIX}_") else "caller"
 
 
 def delete_key(session: Session, key_id: str) -> None:
@@ -92,7 +115,7 @@ def authenticate(database: Database, secret: str | None) -> Principal:
     with database.read() as session:
         key = queries.key_by_hash(session, _sha256(secret))
     now = utc_now()
-    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    if key is None or not is_active(key, now):
         raise ProblemError(401, "key_unknown", "This key is unknown, expired or revoked.", headers=CHALLENGE)
     if key.last_used_at is None or key.last_used_at < now - TOUCH_EVERY:
         _touch(database, key.id, now)

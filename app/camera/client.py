@@ -21,6 +21,7 @@ from app.camera.heartbeat import Heartbeat
 from app.camera.pictures import to_jpeg
 from app.camera.policy import PolicyMemory, smallest_face_px
 from app.camera.sender import Pauses, Sender
+from app.camera.snapshots import ASK_EVERY_S, NewestFrame, Snapshots
 from app.camera.source import Source
 from app.camera.spool import Spool, SpoolFullError
 from app.camera.visits import View
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 # A visit is looked at for two seconds, and an answer over a poor line takes a few more.
 _LATE_S: Final = 10.0
+# The next frame is waited for so many times as long as between two wishes: a third of what the service waits.
+_WAITS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,20 @@ class Server:
     spool_max_bytes: int
     webhook_url: str | None = None
     pauses: Pauses | None = None
+    snapshots_every_s: float = ASK_EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """How the client looks. `min_face_px` None: as the service's policy for this camera says, or else its picture."""
+    """How the client looks. `min_face_px` None: as the service's policy for this camera says, or else its picture.
+
+    `shows_snapshots`: whether operators of the service may ask what the camera sees right now.
+    """
 
     direction: str | None = None
     min_face_px: int | None = None
     on_frame: OnFrame | None = None
+    shows_snapshots: bool = True
 
 
 class Client:
@@ -77,10 +85,11 @@ class Client:
 
         Without a source only what waits is delivered. Returns whether nothing waits any more, or a stop was asked for.
         """
-        with self._delivering():
+        watched = None if source is None else NewestFrame(source, _WAITS * self._server.snapshots_every_s)
+        with self._delivering(watched):
             self._tell_what_waits()
-            if source is not None:
-                self._watcher.run(source, stop)
+            if watched is not None:
+                self._watcher.run(watched, stop)
             is_empty = stop.is_set() or self._spool.wait_until_empty(stop, wait_s)
         if n_lost := self._spool.n_in_memory:
             self._console.tell(
@@ -91,7 +100,7 @@ class Client:
         return is_empty or stop.is_set()
 
     @contextmanager
-    def _delivering(self) -> Iterator[None]:
+    def _delivering(self, watched: NewestFrame | None) -> Iterator[None]:
         with ExitStack() as stack:
             stack.callback(self._spool.close)
             http = stack.enter_context(
@@ -100,7 +109,13 @@ class Client:
             if self._server.webhook_url is not None:
                 self._forwarder = Forwarder(self._server.webhook_url)
                 stack.callback(self._forwarder.close)
-            heartbeat = Heartbeat(http, lambda: self._spool.n_waiting, self._policy.hear)
+            heard = [self._policy.hear]
+            if watched is not None and self._looking.shows_snapshots:
+                snapshots = Snapshots(http, watched.read, self.min_face_px, self._server.snapshots_every_s)
+                stack.callback(snapshots.stop)
+                snapshots.start()
+                heard.append(snapshots.hear)
+            heartbeat = Heartbeat(http, lambda: self._spool.n_waiting, heard)
             stack.callback(heartbeat.stop)
             sender = Sender(http, self._spool, self._console, self._answered, self._server.pauses)
             stack.callback(sender.stop)

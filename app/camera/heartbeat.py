@@ -1,6 +1,6 @@
 """Tells the service every half minute that the camera is there, and what its clock shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ OnBeat = Callable[[dict[str, Any]], None]
 class Heartbeat:
     """A thread that beats; a service that is away or does not know the camera is no reason to stop."""
 
-    def __init__(self, http: httpx.Client, n_waiting: Callable[[], int], on_beat: OnBeat) -> None:
+    def __init__(self, http: httpx.Client, n_waiting: Callable[[], int], on_beat: Sequence[OnBeat]) -> None:
         self._http = http
         self._n_waiting = n_waiting
         self._on_beat = on_beat
@@ -58,7 +58,8 @@ class Heartbeat:
         tell = log.info if n_waiting else log.debug  # all day long there is nothing to tell
         tell("camera.heartbeat", waiting=n_waiting, clock_offset_s=body.get("clock_offset_s"))
         if body:
-            self._on_beat(body)
+            for hear in self._on_beat:
+                hear(body)
 
     def _run(self) -> None:
         while not self._stop.wait(_EVERY_S):

@@ -1,11 +1,12 @@
 """All SQL about cameras and their clocks."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.db.tables import Camera, CameraClock
+from app.db.tables import ApiKey, Camera, CameraClock
 
 
 def camera_by_id(session: Session, camera_id: str) -> Camera | None:
@@ -50,3 +51,10 @@ def forget_clocks(session: Session, camera_id: str, keep: int) -> None:
     oldest = session.scalars(mine.order_by(CameraClock.id.desc()).offset(keep).limit(1)).one_or_none()
     if oldest is not None:
         session.execute(delete(CameraClock).where(CameraClock.camera_id == camera_id, CameraClock.id <= oldest))
+
+
+def keys_of(session: Session, camera_ids: Collection[str], now: datetime) -> list[ApiKey]:
+    """The keys that count of these cameras, newest first."""
+    counts = ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    mine = select(ApiKey).where(ApiKey.camera_id.in_(camera_ids), *counts)
+    return list(session.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id)))

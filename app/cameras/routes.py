@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from app.auth.dependencies import AdminDep, CameraDep, OperatorDep
-from app.cameras import clocks, queries, schemas, service
+from app.cameras import clocks, queries, schemas, service, snapshots
 from app.db.clock import shared_now
 from app.db.tables import Camera
 from app.gallery.changes import current_revision
@@ -73,11 +73,13 @@ def heartbeat(
         now = shared_now(session)  # before any wait for other writers: that would be taken for the clock's error
     with database.write() as session:
         camera, offset_s = clocks.heartbeat(session, caller, beat or schemas.Heartbeat(), now)
+        wanted = snapshots.wanted_of(session, camera.id) if caller.camera_id == camera.id else None
         return schemas.HeartbeatAnswer(
             server_time=now,
             clock_offset_s=offset_s,
             camera=service.views(session, [camera], settings.timezone)[0],
             gallery_revision=current_revision(session),
+            snapshot=schemas.WantedSnapshot(id=wanted) if wanted else None,
         )
 
 

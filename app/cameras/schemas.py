@@ -78,6 +78,7 @@ class Camera(BaseModel):
     direction: Direction
     policy: Policy
     last_seen_at: datetime | None
+    last_picture_at: datetime | None = Field(description="When the newest picture was taken that it sent, roughly.")
     is_online: bool = Field(description="It was heard of within the last 90 seconds.")
     clock_offset_s: float | None = Field(description="What its clock lacks, as last measured; negative: it is fast.")
     created_at: datetime
@@ -104,6 +105,12 @@ class RotatedKey(BaseModel):
     old_keys_end_at: datetime
 
 
+class WantedSnapshot(BaseModel):
+    """Which picture somebody waits for."""
+
+    id: str
+
+
 class Heartbeat(Input):
     """That a camera is there, and what its clock shows."""
 
@@ -119,3 +126,6 @@ class HeartbeatAnswer(BaseModel):
     clock_offset_s: float | None = Field(description="What its clock lacks; null where it did not send its time.")
     camera: Camera
     gallery_revision: int
+    snapshot: WantedSnapshot | None = Field(
+        None, description="Somebody wants to see what it sees: POST its newest frame to /v1/cameras/snapshots/{id}."
+    )

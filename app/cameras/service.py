@@ -50,7 +50,7 @@ def create(session: Session, new: schemas.CameraCreate, actor: str) -> tuple[Cam
 
 def update(session: Session, camera_id: str, update: schemas.CameraUpdate, actor: str) -> Camera:
     """Whatever changes counts for what comes: events have the site and the direction of their time."""
-    camera = _standing(queries.lock_camera(session, camera_id))
+    camera = standing(queries.lock_camera(session, camera_id))
     changes = update.changes
     if update.site_id is not None:
         sites.named(session, update.site_id)
@@ -66,7 +66,7 @@ def update(session: Session, camera_id: str, update: schemas.CameraUpdate, actor
 
 def delete(session: Session, camera_id: str, actor: str) -> None:
     """Its keys are refused from their next request on; its events stay, and name it."""
-    camera = _standing(queries.lock_camera(session, camera_id))
+    camera = standing(queries.lock_camera(session, camera_id))
     camera.deleted_at = utc_now()
     keys = keys_of_camera(session, camera.id)
     for key in keys:
@@ -76,7 +76,7 @@ def delete(session: Session, camera_id: str, actor: str) -> None:
 
 def rotate_key(session: Session, camera_id: str, grace_s: int, actor: str) -> tuple[str, datetime]:
     """A new key, and when those that the camera had until now end."""
-    camera = _standing(queries.lock_camera(session, camera_id))
+    camera = standing(queries.lock_camera(session, camera_id))
     end_at = utc_now() + timedelta(seconds=grace_s)
     for old in keys_of_camera(session, camera.id):
         old.expires_at = min(old.expires_at or end_at, end_at)
@@ -92,14 +92,23 @@ def camera_for(session: Session, caller: Principal, camera_id: str | None) -> Ca
         detail = "This key may not speak for that camera. Leave camera_id out, or use the camera's own key."
         raise ProblemError(403, "camera_mismatch", detail)
     wanted = camera_id or own
-    return None if wanted is None else _standing(queries.camera_by_id(session, wanted))
+    return None if wanted is None else standing(queries.camera_by_id(session, wanted))
 
 
-def saw(session: Session, camera: Camera, at: datetime) -> None:
-    """Notes that a camera was heard of; the last thing a transaction does, because others wait for the row."""
-    seen = camera.last_seen_at
-    if seen is None or at - seen >= timedelta(seconds=SEEN_EVERY_S):
+def saw(session: Session, camera: Camera, at: datetime, picture_at: datetime | None = None) -> None:
+    """Notes that a camera was heard of, and when its picture was taken if it sent one.
+
+    The last thing a transaction does, because others wait for the row.
+    """
+    if _is_news(camera.last_seen_at, at):
         camera.last_seen_at = at
+    if picture_at is not None and _is_news(camera.last_picture_at, picture_at):
+        camera.last_picture_at = picture_at
+
+
+def _is_news(known: datetime | None, at: datetime) -> bool:
+    """Whether it is worth a write: later, and by more than a moment."""
+    return known is None or at - known >= timedelta(seconds=SEEN_EVERY_S)
 
 
 def views(session: Session, cameras: Sequence[Camera], default_zone: str) -> list[schemas.Camera]:
@@ -119,6 +128,7 @@ def _view(camera: Camera, zone: str, now: datetime) -> schemas.Camera:
         direction=camera.direction,
         policy=schemas.Policy.model_validate(camera.policy),
         last_seen_at=seen,
+        last_picture_at=camera.last_picture_at,
         is_online=seen is not None and now - seen <= timedelta(seconds=ONLINE_S),
         clock_offset_s=camera.clock_offset_s,
         created_at=camera.created_at,
@@ -133,7 +143,8 @@ def _found(camera: Camera | None) -> Camera:
     return camera
 
 
-def _standing(camera: Camera | None) -> Camera:
+def standing(camera: Camera | None) -> Camera:
+    """The camera, or 404 where there is none or it was deleted."""
     if camera is not None and camera.deleted_at is not None:
         raise ProblemError(404, "camera_not_found", "This camera was deleted. Add it again to use it again.")
     return _found(camera)

@@ -2,12 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from app.audit.service import record
+from app.crops.keeping import CropKeeper
 from app.db.tables import Enrolment
 from app.db.types import utc_now
 from app.enrolment import queries, service
@@ -21,11 +23,14 @@ from app.jobs.queries import job_by_id
 from app.operating_points.current import PointInForce
 from app.people import queries as people_queries
 from app.people import service as people_service
+from app.sealing import Sealer
 from app.settings import Settings
 from ml.clip import ClipChoice, advise, choose_from_clip
 from ml.errors import VideoError
 from ml.types import FloatArray
 
+# While another model is being loaded.
+_MODEL_EVERY_S = 0.5
 # Looking at the frames takes nearly all the time.
 _LOOKED_AT = 0.95
 
@@ -65,15 +70,28 @@ def enroll_video(context: JobContext) -> dict[str, Any]:
     uploads = Uploads(settings.uploads_path)
     if _is_waiting(context, enrolment_id):
         context.report(0.0, "getting ready")  # a worker loads its networks for its first job
-        seen = _look(context, uploads.path(enrolment_id))
-        context.report(_LOOKED_AT, "storing the templates")
-        if not isinstance(seen, Refused):
-            context.equipment.gallery.catch_up()  # in the transaction it would keep everybody else from enrolling
-        with context.write() as session:
-            _store(session, context, enrolment_id, seen)
+        while not _enrolled(context, enrolment_id, uploads.path(enrolment_id)):
+            context.report(0.0, "another model is in force now: looking again")
     if not settings.keep_uploads:
         uploads.remove(enrolment_id)
     return {"enrolment_id": enrolment_id}
+
+
+def _enrolled(context: JobContext, enrolment_id: str, path: Path) -> bool:
+    """Look at the clip and write down what came of it; False where the model was switched meanwhile."""
+    gallery = context.equipment.gallery
+    seen = _look(context, path)
+    context.report(_LOOKED_AT, "storing the templates")
+    while not gallery.hear():  # in the transaction it would keep everybody else from enrolling
+        context.report(_LOOKED_AT, "getting another model ready")
+        sleep(_MODEL_EVERY_S)
+    with context.write() as session:
+        lock_gallery(session)  # from here on nobody else enrols, so that no check below can be overtaken
+        gallery.catch_up(session)
+        if not isinstance(seen, Refused) and seen.model != gallery.model:
+            return False
+        _store(session, context, enrolment_id, seen)
+    return True
 
 
 def _is_waiting(context: JobContext, enrolment_id: str) -> bool:
@@ -85,7 +103,10 @@ def _is_waiting(context: JobContext, enrolment_id: str) -> bool:
 
 def _look(context: JobContext, path: Path) -> SeenClip | Refused:
     equipment = context.equipment
-    reader = ClipReader(equipment.inference, video_limits(equipment.settings), TO_ENROLL)
+    settings = equipment.settings
+    reader = ClipReader(
+        equipment.inference, video_limits(settings), TO_ENROLL, keeps_crops=settings.keep_template_crops
+    )
     try:
         return reader.read(path, lambda share: context.report(_LOOKED_AT * share, "looking at the frames"))
     except FileNotFoundError:
@@ -95,7 +116,7 @@ def _look(context: JobContext, path: Path) -> SeenClip | Refused:
 
 
 def _store(session: Session, context: JobContext, enrolment_id: str, seen: SeenClip | Refused) -> None:
-    lock_gallery(session)  # from here on nobody else enrols, so that no check below can be overtaken
+    """The gallery is locked, and of the model that looked at the clip."""
     enrolment = queries.enrolment_by_id(session, enrolment_id)
     if enrolment is None or enrolment.status != "queued":
         return
@@ -125,8 +146,8 @@ def _enroll(session: Session, context: JobContext, enrolment: Enrolment, seen: S
     code = _forbidden(session, enrolment.person_id, held, equipment.settings)
     if code is not None:
         return _refused(code)
-    gallery, card = equipment.gallery, equipment.inference.card
-    gallery.catch_up(session)
+    gallery = equipment.gallery
+    card = equipment.inference.card_of(gallery.model)
     enrolled = gallery.embeddings_of(enrolment.person_id)
     most = min(equipment.settings.templates_per_person_max - held, equipment.settings.templates_per_clip_max)
     choice = choose_from_clip(seen.tracked, enrolled, card.pair_bounds, max_templates=most)
@@ -136,7 +157,17 @@ def _enroll(session: Session, context: JobContext, enrolment: Enrolment, seen: S
     ]
     if choice.refused is not None:
         return _refused(choice.refused.value)
-    return _keep(session, context, enrolment, choice, enrolled)
+    refused = _keep(session, context, enrolment, choice, enrolled)
+    if refused is None:
+        _keep_crops(session, context, enrolment, seen)
+    return refused
+
+
+def _keep_crops(session: Session, context: JobContext, enrolment: Enrolment, seen: SeenClip) -> None:
+    settings = context.equipment.settings
+    keeper = CropKeeper.of(settings, Sealer.of(settings))
+    templates = queries.templates_of(session, enrolment.id)
+    keeper.keep_of_templates(session, [(each.id, seen.crops.get(each.source["frame"])) for each in templates])
 
 
 def _keep(
@@ -144,13 +175,14 @@ def _keep(
 ) -> Refused | None:
     """Store the chosen frames beside those `enrolled (n, D)` already, unless it is somebody else's face."""
     equipment = context.equipment
-    gallery, card = equipment.gallery, equipment.inference.card
+    gallery = equipment.gallery
+    card = equipment.inference.card_of(gallery.model)
     new = np.array([frame.sample.embedding for frame in choice.chosen], dtype=np.float32)
     twin = service.same_face(session, new, enrolment.person_id, gallery, card)
     if twin is not None and not context.payload["allows_duplicate"]:
         enrolment.duplicate_of = twin
         return _refused("duplicate_person")
-    threshold = PointInForce(equipment.database, gallery.model).read_in(session).threshold
+    threshold = PointInForce(equipment.database).read_in(session, gallery.model).threshold
     verdict = preflight(new, enrolled, enrolment.person_id, gallery, card.score_rule, threshold)
     _add_templates(session, gallery.model, enrolment, choice)
     enrolment.preflight = asdict(verdict)

@@ -1,15 +1,16 @@
 """Uploaded files -> what was seen in them, and what to enrol of that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.crops.cutting import FaceCrop, cut_face
 from app.errors import FieldError, ProblemError
 from app.inference.images import ImageReader
 from app.inference.port import Ask, Inference
-from ml.enrolling import Photo, choose_samples
+from ml.enrolling import Photo, choose_samples, most_prominent
 from ml.errors import ImageError
 from ml.quality import ENROLL_LIMITS
-from ml.types import FloatArray, PairBounds, Sample
+from ml.types import FloatArray, PairBounds, RgbImage, Sample
 
 # What to do about each reason, for the person who chose the photo.
 ADVICE = {
@@ -36,10 +37,19 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """What became of the files: kept samples and reasons, by file name, and how many faces there were."""
+class Kept:
+    """A file that becomes a template."""
 
-    kept: list[tuple[str, Sample]]
+    file: str
+    sample: Sample
+    crop: FaceCrop | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What became of the files: those that are kept, reasons by file name, and how many faces there were."""
+
+    kept: list[Kept]
     rejected: list[tuple[str, str]]
     faces_seen: int
     n_images: int
@@ -47,14 +57,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFiles:
-    """What was seen in the files: `names` of all; photos, and errors of those that are none, by their number."""
+    """What was seen in the files: `names` of all; photos, and errors of those that are none, by their number.
+
+    `model` embedded all of them. `crops` are of the most prominent faces, the only ones that are ever enrolled, where
+    crops are wanted.
+    """
 
     names: list[str]
     photos: dict[int, Photo]
     errors: dict[int, ImageError]
+    model: str
+    crops: dict[int, FaceCrop] = field(default_factory=dict)
 
 
-def look_at(uploads: Sequence[Upload], inference: Inference, images: ImageReader) -> SeenFiles:
+def look_at(
+    uploads: Sequence[Upload], inference: Inference, images: ImageReader, *, keeps_crops: bool = False
+) -> SeenFiles:
     """See who is in files of any kind; slow.
 
     One image at a time, so that a call with many large photos never holds more than one of them decoded. The place is
@@ -66,6 +84,8 @@ def look_at(uploads: Sequence[Upload], inference: Inference, images: ImageReader
     """
     photos: dict[int, Photo] = {}
     errors: dict[int, ImageError] = {}
+    crops: dict[int, FaceCrop] = {}
+    model = inference.info.model
     with inference.place() as place:
         for number, upload in enumerate(uploads):
             try:
@@ -73,11 +93,13 @@ def look_at(uploads: Sequence[Upload], inference: Inference, images: ImageReader
             except ImageError as error:
                 errors[number] = error
                 continue
-            samples = place.submit(Ask([decoded.image])).result().samples[0]
+            samples = place.submit(Ask([decoded.image], model=model)).result().samples[0]
             photos[number] = Photo([decoded.in_full(sample) for sample in samples], decoded.full_wh)
+            if keeps_crops and samples:
+                crops[number] = _main_crop(decoded.image, samples, photos[number])
     if not photos:
         raise next(iter(errors.values()))
-    return SeenFiles([upload.name for upload in uploads], photos, errors)
+    return SeenFiles([upload.name for upload in uploads], photos, errors, model, crops)
 
 
 def choose_photos(seen: SeenFiles, enrolled: FloatArray, bounds: PairBounds) -> Batch:
@@ -93,11 +115,16 @@ def choose_photos(seen: SeenFiles, enrolled: FloatArray, bounds: PairBounds) -> 
     if not choice.kept:
         raise _nothing_to_enroll(seen.names, reasons)
     return Batch(
-        kept=[(seen.names[numbers[i]], sample) for i, sample in choice.kept.items()],
+        kept=[Kept(seen.names[numbers[i]], sample, seen.crops.get(numbers[i])) for i, sample in choice.kept.items()],
         rejected=[(seen.names[number], reason) for number, reason in sorted(reasons.items())],
         faces_seen=sum(len(photo.samples) for photo in seen.photos.values()),
         n_images=len(seen.photos),
     )
+
+
+def _main_crop(image: RgbImage, samples: Sequence[Sample], photo: Photo) -> FaceCrop:
+    """The face that the photo is about; `samples` are those of `photo` as they lie in the image."""
+    return cut_face(image, samples[photo.samples.index(most_prominent(photo))])
 
 
 def _nothing_to_enroll(names: Sequence[str], reasons: dict[int, str]) -> ProblemError:

@@ -20,6 +20,18 @@ def templates_of(session: Session, enrolment_id: str) -> Sequence[Template]:
     return session.scalars(statement).all()
 
 
+def latest_of(session: Session, person_id: str, limit: int) -> Sequence[Enrolment]:
+    """A person's enrolments, newest first."""
+    of = select(Enrolment).where(Enrolment.person_id == person_id)
+    return session.scalars(of.order_by(Enrolment.created_at.desc(), Enrolment.id.desc()).limit(limit)).all()
+
+
+def n_templates_by_enrolment(session: Session, person_id: str) -> dict[str, int]:
+    """How many templates each of a person's enrolments has left; those without any are left out."""
+    of = select(Template.enrolment_id, func.count()).where(Template.person_id == person_id)
+    return {enrolment_id: n for enrolment_id, n in session.execute(of.group_by(Template.enrolment_id))}
+
+
 def clips_of(session: Session, person_id: str) -> Sequence[Enrolment]:
     """A person's enrolments by video."""
     return session.scalars(select(Enrolment).where(Enrolment.person_id == person_id, Enrolment.kind == "video")).all()

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, UploadFile
 from starlette.responses import Response
 
 from app.auth.dependencies import OPERATOR, OperatorDep
+from app.crops.keeping import CropKeeper
 from app.enrolment import schemas, service
 from app.enrolment.dependencies import UploadsDep
 from app.enrolment.photos import Upload
@@ -15,7 +16,7 @@ from app.enrolment.videos import Clip, VideoIntake
 from app.errors import ProblemError
 from app.gallery.dependencies import GalleryDep
 from app.http.content_type import FORM, FORM_WITHOUT_FILES, require_type
-from app.http.dependencies import DatabaseDep, SettingsDep
+from app.http.dependencies import DatabaseDep, SealerDep, SettingsDep
 from app.http.fields import Name
 from app.http.idempotency import Answer, IdempotencyDep, Store
 from app.inference.dependencies import ImageReaderDep, InferenceDep
@@ -46,6 +47,7 @@ def enroll(
     images: ImageReaderDep,
     point: PointInForceDep,
     settings: SettingsDep,
+    sealer: SealerDep,
     caller: OperatorDep,
     idempotency: IdempotencyDep,
     name: Annotated[Name | None, Form(description="Needed when the person is new.")] = None,
@@ -68,7 +70,7 @@ def enroll(
         intake = VideoIntake(database, uploads, settings)
         return idempotency.run(lambda store: intake.take(request, clip, caller, store))
     photos = _photos(files, settings.max_enroll_files)
-    enroller = Enroller(database, inference, gallery, images, point, settings)
+    enroller = Enroller(database, inference, gallery, images, point, settings, CropKeeper.of(settings, sealer))
 
     def attempt(store: Store) -> Answer:
         seen = enroller.read(request, photos)
@@ -78,7 +80,7 @@ def enroll(
             return store(session, Answer(201, enrolment, {"Location": f"/v1/enrolments/{enrolment.id}"}))
 
     answer = idempotency.run(attempt)
-    gallery.catch_up()
+    gallery.hear()
     return answer
 
 
@@ -98,7 +100,7 @@ def remove_enrolment(
         receipt = service.remove(session, enrolment_id, caller)
     uploads.remove(enrolment_id)
     database.scrub()
-    gallery.catch_up()
+    gallery.hear()
     return receipt
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.audit.service import record
 from app.auth.scopes import Principal
+from app.crops.keeping import CropKeeper
 from app.db.engine import Database
 from app.db.tables import Enrolment, Person, Template
 from app.db.types import new_id, utc_now
@@ -17,7 +18,7 @@ from app.enrolment import queries, schemas
 from app.enrolment.photos import Batch, SeenFiles, Upload, choose_photos, look_at
 from app.enrolment.preflight import Preflight, preflight
 from app.enrolment.schemas import EnrolmentStatus
-from app.errors import ProblemError
+from app.errors import SOON_S, ProblemError
 from app.gallery.changes import current_revision, record_additions, record_removals
 from app.gallery.queries import claim_model, encode_embedding, lock_gallery
 from app.gallery.replica import GalleryReplica
@@ -86,42 +87,53 @@ class Enroller:
     images: ImageReader
     point: PointInForce
     settings: Settings
+    crops: CropKeeper
 
     def read(self, request: EnrollRequest, uploads: Sequence[Upload]) -> SeenFiles:
         """Look at the files; slow, and outside any transaction."""
         with self.database.read() as session:
             person_to_enroll(session, request, self.settings)
-        return look_at(uploads, self.inference, self.images)
+        return look_at(uploads, self.inference, self.images, keeps_crops=self.crops.keeps_templates)
 
     def store(self, session: Session, request: EnrollRequest, seen: SeenFiles, caller: Principal) -> schemas.Enrolment:
         """Write everything that one call enrols; the caller commits, so it is all there or nothing is."""
         lock_gallery(session)  # from here on nobody else enrols, so that no check below can be overtaken
         person = person_for(session, request, self.settings, caller)
-        card = self.inference.card
         self.gallery.catch_up(session)
+        refuse_switched(seen.model, self.gallery)
+        card = self.inference.card_of(seen.model)
         enrolled = self.gallery.embeddings_of(person.id)
         batch = choose_photos(seen, enrolled, card.pair_bounds)
         refuse_too_many(session, person, len(batch.kept), self.settings)
         twin = same_face(session, embeddings_of(batch), person.id, self.gallery, card)
         if twin is not None and not request.allows_duplicate:
             raise _duplicate(session, twin)
-        threshold = self.point.read_in(session).threshold
+        threshold = self.point.read_in(session, seen.model).threshold
         verdict = preflight(embeddings_of(batch), enrolled, person.id, self.gallery, card.score_rule, threshold)
-        claim_model(session, self.gallery.model)
+        claim_model(session, seen.model)
         enrolment = _enrolment(session, person, batch, verdict, twin)
         templates = [
-            template(enrolment, {"file": file, "frame": None, "time_s": None}, sample) for file, sample in batch.kept
+            template(enrolment, {"file": kept.file, "frame": None, "time_s": None}, kept.sample) for kept in batch.kept
         ]
         session.add_all(templates)
         session.flush()
+        crops = zip(templates, batch.kept, strict=True)
+        self.crops.keep_of_templates(session, [(template.id, kept.crop) for template, kept in crops])
         record_additions(session, [(template.id, person.id) for template in templates])
         record(session, caller.actor, "enrolment.created", enrolment.id, {"templates": len(templates)})
         return view(session, enrolment)
 
 
+def refuse_switched(model: str, gallery: GalleryReplica) -> None:
+    """503: another model is in force by now than the one that looked at the files."""
+    if model != gallery.model:
+        detail = "The model was switched while the files were looked at; send them again."
+        raise ProblemError(503, "gallery_behind", detail, headers={"Retry-After": str(SOON_S)})
+
+
 def embeddings_of(batch: Batch) -> FloatArray:
     """`(n, D)` of the photos that are kept."""
-    return np.array([sample.embedding for _, sample in batch.kept], dtype=np.float32)
+    return np.array([kept.sample.embedding for kept in batch.kept], dtype=np.float32)
 
 
 def person_for(session: Session, request: EnrollRequest, settings: Settings, caller: Principal) -> Person:

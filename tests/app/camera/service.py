@@ -45,6 +45,10 @@ class FakeService:
         self.next: deque[Misbehaviour] = deque()
         self.faces: list[dict[str, Any]] = [make_face()]
         self.policy: dict[str, Any] = {}
+        self.beat_extra: dict[str, Any] = {}
+        self.wanted: dict[str, str] | None = None
+        self.n_asked = 0
+        self.snapshots: list[Request] = []
         self.changed = Condition()
         self.port = free_port()
         self._server: ThreadingHTTPServer | None = None
@@ -62,9 +66,16 @@ class FakeService:
                 if self.path == "/v1/cameras/heartbeat":
                     service.beats.append(json.loads(body))
                     answer = {"clock_offset_s": 0.0, "camera": {"id": "cam_1", "policy": service.policy}}
-                    _answer(self, 200, json.dumps(answer))
+                    _answer(self, 200, json.dumps({**answer, **service.beat_extra}))
+                elif self.path.startswith("/v1/cameras/snapshots/"):
+                    service.take_snapshot(_read(self, body))
+                    _answer(self, 200, "{}")
                 else:
                     service.take(self, _read(self, body))
+
+            def do_GET(self) -> None:
+                service.n_asked += 1
+                _answer(self, 200, json.dumps({"snapshot": service.wanted}))
 
             def log_message(self, *_args: object) -> None:
                 pass
@@ -92,6 +103,17 @@ class FakeService:
         else:
             text = "<html>" if wrong.html else json.dumps({"status": wrong.status, "code": wrong.code})
             _answer(handler, wrong.status, text, wrong.headers)
+
+    def take_snapshot(self, request: Request) -> None:
+        with self.changed:
+            self.snapshots.append(request)
+            self.wanted = None
+            self.changed.notify_all()
+
+    def wait_for_snapshot(self, timeout_s: float = 10.0) -> Request:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.snapshots, timeout_s), "no snapshot came"
+            return self.snapshots.pop()
 
     def wait_for(self, n: int, *, tries: bool = False, timeout_s: float = 10.0) -> None:
         with self.changed:
