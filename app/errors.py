@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.db.engine import TooManyWritersError
+from app.hashing import HashingBusyError
 from app.inference.admission import InferenceBusyError, InferenceClosedError
 from ml.errors import ImageError, ModelError, VideoError
 
@@ -170,6 +171,11 @@ def _line_too_long(_exc: Any) -> ProblemError:
     return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(SOON_S)})
 
 
+def _hashing_busy(_exc: Any) -> ProblemError:
+    detail = "Too many passwords or PINs are being checked just now. Try again in a moment."
+    return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(SOON_S)})
+
+
 def _inference_busy(exc: InferenceBusyError) -> ProblemError:
     detail = "More pictures are sent than can be looked at. Nothing was done with this one; try again."
     return ProblemError(429, "overloaded", detail, headers={"Retry-After": str(exc.retry_after_s)})
@@ -201,6 +207,7 @@ TABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any]
     (DataError, _stored_value),
     (TooManyWritersError, _line_too_long),
     (InferenceBusyError, _inference_busy),
+    (HashingBusyError, _hashing_busy),
     (InferenceClosedError, _inference_closed),
     (DATABASE_AWAY, _database),
     (ClientDisconnect, _gone),  # nobody reads the answer; this keeps it from being logged as our failure

@@ -19,26 +19,39 @@ from app.attendance.batch import BatchSlots
 from app.attendance.day_routes import router as days_router
 from app.attendance.event_routes import router as events_router
 from app.attendance.ledger import Bookkeeper
-from app.attendance.pins import PinHasher
 from app.attendance.punch_routes import router as punches_router
 from app.attendance.routes import router as captures_router
 from app.attendance.stale import StaleDays
 from app.audit.routes import router as audit_router
 from app.auth.middleware import AuthenticationMiddleware
+from app.auth.routes import router as keys_router
 from app.cameras.routes import router as cameras_router
+from app.cameras.snapshot_routes import router as snapshots_router
+from app.cameras.snapshots import SnapshotPurger
+from app.crops.retention import CropPurger
+from app.crops.routes import router as crops_router
+from app.dashboard.feed import LiveFeed
+from app.dashboard.figures import FigureBook
+from app.dashboard.frame.security import PageSecurityMiddleware
+from app.dashboard.routes import add_dashboard, problem_page, wants_page
+from app.dashboard.sightings import OddsBook
 from app.db.engine import open_database
 from app.db.migrate import upgrade
 from app.decisions.log import DecisionLog
 from app.decisions.retention import DecisionPurger
 from app.decisions.routes import router as decisions_router
+from app.enrolment.checking import router as checking_router
 from app.enrolment.routes import router as enrolment_router
 from app.enrolment.sweeper import UploadSweeper
 from app.enrolment.uploads import Uploads
-from app.errors import problem_for, problem_response
+from app.errors import ProblemError, problem_for, problem_response
+from app.explanations.routes import router as explanations_router
+from app.explanations.service import Explainer
 from app.exports.routes import router as exports_router
 from app.gallery.replica import GalleryReplica
 from app.gallery.routes import router as gallery_router
 from app.gallery.upkeep import Upkeep
+from app.hashing import SlowHasher
 from app.health.routes import router as health_router
 from app.http.body_limit import BodyLimitMiddleware, BodyLimits
 from app.http.docs import add_reference
@@ -57,6 +70,12 @@ from app.metrics.identify import IdentifyMetrics
 from app.metrics.requests import RequestMetrics
 from app.metrics.routes import router as metrics_router
 from app.metrics.state import StateCollector
+from app.models.embedding import Reembedder
+from app.models.holding import ModelHolder
+from app.models.routes import retrain_router
+from app.models.routes import router as models_router
+from app.models.schedule import RetrainSchedule
+from app.models.understudy import Understudy
 from app.operating_points.calibrator import Calibrator
 from app.operating_points.current import PointInForce
 from app.operating_points.recalibrator import Recalibrator
@@ -74,6 +93,8 @@ from app.shifts.routes import router as shifts_router
 from app.sites.routes import holidays_router
 from app.sites.routes import router as sites_router
 from app.system.routes import router as system_router
+from app.users.routes import router as users_router
+from app.users.sessions import SessionLimits
 from app.webhooks.retention import DeliveryPurger
 from app.webhooks.routes import router as webhooks_router
 from app.webhooks.sender import WebhookSender
@@ -81,6 +102,7 @@ from app.webhooks.sender import WebhookSender
 ROUTERS = (
     people_router,
     enrolment_router,
+    checking_router,
     identification_router,
     captures_router,
     events_router,
@@ -89,23 +111,32 @@ ROUTERS = (
     decisions_router,
     sites_router,
     holidays_router,
+    snapshots_router,
     cameras_router,
     shifts_router,
     roster_router,
     exports_router,
     webhooks_router,
     review_router,
+    crops_router,
+    explanations_router,
     operating_points_router,
     gallery_router,
+    models_router,
+    retrain_router,
     jobs_router,
     system_router,
     audit_router,
+    users_router,
+    keys_router,
     health_router,
     metrics_router,
 )
 DESCRIPTION = "Face-recognition attendance: enrol people, identify them, and know how often that goes wrong."
 # What a form adds around the file it carries: boundaries, headers, small fields.
 FORM_OVERHEAD_BYTES = 1_000_000
+# Names and passwords.
+SIGN_IN_BYTES = 64_000
 SCRUB_EVERY_S = 2.0
 # How soon the faces of one stranger are together, and how late what has expired is gone.
 CLUSTER_EVERY_S = 5.0
@@ -139,6 +170,7 @@ def create_app(settings: Settings, inference: Inference | None = None) -> FastAP
     for router in ROUTERS:
         app.include_router(router)
     add_reference(app)
+    add_dashboard(app)
     app.openapi = partial(openapi_schema, app)  # type: ignore[method-assign]
     return app
 
@@ -163,11 +195,16 @@ def prepare(app: FastAPI) -> None:
         return
     upgrade(state.database.engine)
     state.inference = state.inference or load_inference(state.settings)
+    holder = ModelHolder(state.database, state.inference, state.sealer, state.settings.backbone)
+    holder.begin()
     state.gallery = GalleryReplica(state.database, model=state.inference.info.model, dim=state.inference.card.dim)
     state.gallery_upkeep = Upkeep(state.database, state.gallery, "api")
+    reembedder = Reembedder(state.database, state.inference, state.sealer)
+    state.understudy = Understudy(state.database, holder, state.gallery, state.gallery_upkeep.caretaker, reembedder)
     state.gallery_upkeep.start()
-    state.point_in_force = PointInForce(state.database, state.gallery.model)
-    state.calibrator = Calibrator(state.database, state.gallery, state.inference.card)
+    state.understudy.start()
+    state.point_in_force = PointInForce(state.database)
+    state.calibrator = Calibrator(state.database, state.gallery, state.inference.card_of)
     ensure_point(state.database, state.calibrator)
     state.recalibrator = Recalibrator(state.database, state.gallery, state.calibrator)
     state.recalibrator.start()
@@ -183,19 +220,32 @@ def prepare(app: FastAPI) -> None:
     state.webhook_purger.start()
     state.webhook_sender = WebhookSender(state.database, state.sealer)
     state.webhook_sender.start()
-    card, model = state.inference.card, state.inference.info.model
-    state.clusterer = Clusterer(state.database, state.sealer, card, model)
+    state.clusterer = Clusterer(state.database, state.sealer, state.inference)
     state.clustering = Periodic("unknown-clusterer", state.clusterer.run, CLUSTER_EVERY_S)
     state.clustering.start()
     state.face_purger = Periodic("unknown-purger", FacePurger(state.database).purge, PURGE_FACES_EVERY_S)
     state.face_purger.start()
-    state.on_gallery_change = state.gallery.catch_up
+    state.snapshot_purger = Periodic("snapshot-purger", SnapshotPurger(state.database).purge, PURGE_FACES_EVERY_S)
+    state.snapshot_purger.start()
+    crop_purger = CropPurger(
+        state.database, state.settings.crop_retention_days, keeps_templates=state.settings.keep_template_crops
+    )
+    state.crop_purger = Periodic("crop-purger", crop_purger.purge, PURGE_FACES_EVERY_S)
+    state.crop_purger.start()
+    state.retrain_schedule = RetrainSchedule(state.database, state.settings)
+    state.retrain_schedule.start()
+    state.live_feed = LiveFeed(state.database)
+    state.on_gallery_change = state.gallery.hear
     state.readiness["gallery"] = lambda: state.gallery.trouble
     state.is_prepared = True
 
 
 def _stop(app: FastAPI) -> None:
     app.state.is_prepared = False
+    app.state.live_feed.close()
+    app.state.retrain_schedule.stop()
+    app.state.snapshot_purger.stop()
+    app.state.crop_purger.stop()
     app.state.face_purger.stop()
     app.state.clustering.stop()
     app.state.webhook_sender.stop()
@@ -205,6 +255,7 @@ def _stop(app: FastAPI) -> None:
     app.state.decision_purger.stop()
     app.state.sweeper.stop()
     app.state.recalibrator.stop()
+    app.state.understudy.stop()
     app.state.gallery_upkeep.stop()
     if app.state.owns_inference:
         app.state.inference.close()
@@ -223,14 +274,18 @@ def middleware(settings: Settings, metrics: RequestMetrics) -> list[Middleware]:
             "/v1/identify/video": settings.max_video_bytes + FORM_OVERHEAD_BYTES,
             # Base64 takes four bytes for three; two pictures are compared.
             "/v1/identify": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
+            "/v1/enroll/check": settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD_BYTES,
             "/v1/compare": 2 * settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+            # Anybody may send these.
+            **dict.fromkeys(("/login", "/logout", "/setup", "/cameras/kiosk-code"), SIGN_IN_BYTES),
         },
     )
     return [
-        Middleware(RequestContextMiddleware, observe=metrics.observe),
+        Middleware(PageSecurityMiddleware),
+        Middleware(RequestContextMiddleware, observe=metrics.observe, respond=_respond),
         Middleware(OverloadMiddleware, paths={"/v1/identify", "/v1/compare", "/v1/captures"}),
         Middleware(BodyLimitMiddleware, limits=limits),
-        Middleware(AuthenticationMiddleware),
+        Middleware(AuthenticationMiddleware, limits=SessionLimits.of(settings)),
     ]
 
 
@@ -245,11 +300,21 @@ def _hold(app: FastAPI, settings: Settings) -> None:
     app.state.decision_log = DecisionLog(app.state.database, settings.decision_retention_days)
     app.state.clip_slots = ClipSlots()
     app.state.batch_slots = BatchSlots()
-    app.state.pin_hasher = PinHasher()
+    # Apart: strangers who try passwords must not keep those at a door waiting who type a PIN.
+    app.state.pin_hasher, app.state.password_hasher = SlowHasher(), SlowHasher()
+    app.state.explainer = Explainer()
+    app.state.figure_book = FigureBook(settings.timezone)
+    app.state.odds_book = OddsBook()
     app.state.readiness = {}
     app.state.is_prepared = False
     app.state.on_gallery_change = lambda: None
 
 
 async def _refuse(request: Request, exc: Exception) -> Response:
-    return problem_response(problem_for(exc), request.state.request_id)
+    return await _respond(request, problem_for(exc))
+
+
+async def _respond(request: Request, problem: ProblemError) -> Response:
+    if wants_page(request):
+        return await run_in_threadpool(problem_page, request, problem)
+    return problem_response(problem, request.state.request_id)

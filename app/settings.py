@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     backbone: str = Field(
-        "dlib-resnet", description="Network that makes embeddings; fixed for the life of the stored templates."
+        "dlib-resnet", description="Network that makes embeddings at first; `rollcall models switch` changes it later."
     )
     detector: str = Field("mtcnn", description="Network that finds faces: `mtcnn` or `yunet`.")
     device: str = Field("cpu", description="Where networks run: `cpu`, `cuda`, `cuda:1`. Never falls back in silence.")
@@ -97,6 +97,35 @@ class Settings(BaseSettings):
         description="Oldest capture accepted, in days: how long a camera may be away and lose nothing.",
     )
     max_batch_bytes: int = Field(500_000_000, ge=1, description="Largest batch of captures accepted.")
+
+    crop_retention_days: int = Field(
+        7,
+        ge=0,
+        le=366,
+        description="How long the face crop of each recognised capture is kept, encrypted, for people to check; "
+        "0 keeps none.",
+    )
+    keep_template_crops: bool = Field(
+        True, description="Keep the face crop of each template, encrypted, for people to check and for other networks."
+    )
+
+    session_idle_minutes: int = Field(
+        60, ge=1, description="Minutes without a click after which somebody must sign in to the dashboard again."
+    )
+    session_hours: int = Field(12, ge=1, description="Hours after which they must in any case.")
+
+    retrain_every_days: int = Field(
+        0, ge=0, le=366, description="Days after which a new model is trained by itself; 0: only when somebody asks."
+    )
+    retrain_strategy: Literal["projection", "finetune"] = Field(
+        "projection", description="What is trained then, and when nobody says: a small head, or the last blocks too."
+    )
+    retrain_policy: Literal["auto", "ask", "never"] = Field(
+        "ask", description="What becomes of a model that is measured to be better: it is used, offered, or only kept."
+    )
+    training_data: Path | None = Field(
+        None, description="Folder of photos, one subfolder per person, that models are also trained and judged with."
+    )
 
     webhook_retention_days: int = Field(
         30, ge=1, description="How long messages to webhooks are kept that were delivered or given up, for replay."

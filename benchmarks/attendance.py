@@ -35,6 +35,7 @@ from app.attendance.ledger import Bookkeeper
 from app.attendance.moments import DeviceClock, Moment
 from app.auth.scopes import Principal, Scope
 from app.cameras.schemas import Policy
+from app.crops.keeping import CropKeeper
 from app.db.engine import Database, open_database
 from app.db.migrate import upgrade
 from app.db.tables import Capture, Day, Event, OperatingPointRow, Person, Shift, ShiftAssignment
@@ -181,9 +182,9 @@ class Door:
 
     def __init__(self, database: Database, n_people: int) -> None:
         sealer, metrics = Sealer(["benchmark of the ledger"]), AttendanceMetrics(CollectorRegistry())
-        self.recorder = Recorder(
-            database, Bookkeeper(ZONE), DecisionLog(database, 7), sealer, metrics, max_age_days=366
-        )
+        crops = CropKeeper.of(Settings(crop_retention_days=0), sealer)
+        log = DecisionLog(database, 7)
+        self.recorder = Recorder(database, Bookkeeper(ZONE), log, sealer, metrics, 366, crops)
         self.database = database
         self.n_people = n_people
 
@@ -213,6 +214,7 @@ class Door:
             timezone=ZONE,
             repeat_window_s=120,
             keeps_unknown=False,
+            keeps_known=False,
             policy=Policy(),
             min_face_px=None,
             moment=Moment(sent.at, sent.at, 0.0),

@@ -5,7 +5,8 @@ templates, says what they score here. The card counts as many people as it was m
 holds, so the gallery takes over as it grows - and at once where it contradicts the card.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ _PRIOR_N_MATED = 20.0
 # Most of a person's templates pass for somebody else where the card gives that to one stranger in ten thousand: twins,
 # or one person enrolled twice. Strangers are not like that, so they are no evidence about strangers.
 _TWIN_FPIR = 0.0001
-# From this many people on two of them are not half of the gallery, so its median shows where strangers score here.
-_MEDIAN_N_PEOPLE = 5
+FEWEST_PEOPLE: Final = 5
+"""From this many on two of them are not half of the gallery, so its median shows where strangers score here."""
 _CURVE_POINTS = 161
 _HISTOGRAM_BINS = 60
 
@@ -72,7 +73,10 @@ class ScoreEvidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """Rates by threshold, for charts, previews and odds; all lists have one entry per threshold, rising."""
+    """Rates by threshold, for charts, previews and odds; all lists have one entry per threshold, rising.
+
+    The ends of the rates' 95 % intervals are empty in curves that were stored before these were kept.
+    """
 
     thresholds: list[float]
     fpir: list[float]
@@ -80,6 +84,10 @@ class Curves:
     bin_edges: list[float]
     mated_histogram: list[int]
     non_mated_histogram: list[int]
+    fpir_low: list[float] = field(default_factory=list)
+    fpir_high: list[float] = field(default_factory=list)
+    fnir_low: list[float] = field(default_factory=list)
+    fnir_high: list[float] = field(default_factory=list)
 
 
 def gather(
@@ -164,13 +172,18 @@ class Calibration:
         ends = [self.threshold(0.9), self.threshold(1e-6), *evidence.mated[np.isfinite(evidence.mated)]]
         thresholds = np.linspace(min(ends), max(ends), _CURVE_POINTS)
         edges = np.linspace(min([*ends, *evidence.non_mated]), max(ends), _HISTOGRAM_BINS + 1)
+        fpir, fnir = [self.fpir(float(t)) for t in thresholds], [self.fnir(float(t)) for t in thresholds]
         return Curves(
             thresholds=[float(t) for t in thresholds],
-            fpir=[self._strangers.rate(float(t)) for t in thresholds],
-            fnir=[self.fnir(float(t)).value for t in thresholds],
+            fpir=[rate.value for rate in fpir],
+            fnir=[rate.value for rate in fnir],
             bin_edges=[float(edge) for edge in edges],
             mated_histogram=np.histogram(evidence.mated, edges)[0].tolist(),
             non_mated_histogram=np.histogram(evidence.non_mated, edges)[0].tolist(),
+            fpir_low=[rate.low for rate in fpir],
+            fpir_high=[rate.high for rate in fpir],
+            fnir_low=[rate.low for rate in fnir],
+            fnir_high=[rate.high for rate in fnir],
         )
 
     def _point(self, threshold: float, target_fpir: float | None, model: str) -> OperatingPoint:
@@ -213,7 +226,7 @@ class Calibration:
 def is_contradicted(evidence: ScoreEvidence, prior: ScorePrior) -> bool:
     """Whether the gallery itself shows that the card's expectations do not hold here."""
     n_people = len(np.unique(evidence.non_mated_people))
-    if n_people < _MEDIAN_N_PEOPLE:
+    if n_people < FEWEST_PEOPLE:
         return False
     reached = evidence.non_mated >= prior.threshold(_CHECKED_AT, evidence.n_people)
     share = min(1.0, float(reached @ _once_each(evidence.non_mated_people)) / n_people)
@@ -232,7 +245,7 @@ def _twins(found: GalleryEvidence, prior: ScorePrior) -> NDArray[np.int64]:
     """Rows of people most of whose templates score for one other person as hardly any stranger does."""
     n_others = max(1, len(found.person_ids) - 1)
     level = prior.threshold(_TWIN_FPIR, n_others)
-    if len(found.person_ids) >= _MEDIAN_N_PEOPLE:
+    if len(found.person_ids) >= FEWEST_PEOPLE:
         typical = _typical(found.non_mated, found.person_rows)
         if typical > prior.threshold(_CHECKED_AT, n_others):  # then the card is wrong, and not everybody a twin
             level += typical - prior.threshold(0.5, n_others)

@@ -1,6 +1,7 @@
 """Chips -> embeddings: any number of chips through a backbone, in batches, to unit length."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -39,6 +40,25 @@ def mirror_image(chip: Chip) -> Chip:
     Pixels are moved whole: byte by byte it takes two and a half times as long.
     """
     return np.ascontiguousarray(chip).view("V3")[:, ::-1].copy().view(np.uint8)
+
+
+class ChipEmbedder(Protocol):
+    """Anything that turns chips into unit-norm embeddings."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The model card of what makes the embeddings."""
+
+    @property
+    def model(self) -> str:
+        """What made an embedding, as stored with it: embeddings of another word are never compared."""
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+
+    def embed(self, chips: Sequence[Chip]) -> FloatArray:
+        """Embed N chips `(S, S, 3)` uint8 RGB, S from the card: `(N, D)` float32, unit-norm; `(0, D)` for none."""
 
 
 class Embedder:
@@ -110,3 +130,66 @@ class Embedder:
                 f"{self.card.name} wants uint8 chips of ({side}, {side}, 3), "
                 f"got {chip.dtype} {chip.shape}: align the face to this backbone's template first"
             )
+
+
+class ProjectedEmbedder:
+    """Makes unit-norm embeddings with another embedder and a linear map behind it, trained on its embeddings."""
+
+    def __init__(self, base: ChipEmbedder, card: ModelCard, weight: FloatArray, bias: FloatArray) -> None:
+        """Set the map behind the embedder.
+
+        Args:
+            base: makes the embeddings that the map was trained on.
+            card: of both together; its `dim` is D'.
+            weight: `(D', D)` float32.
+            bias: `(D',)` float32.
+
+        Raises:
+            ModelError: the shapes do not fit, or a number is not finite.
+        """
+        expected = (card.dim, base.card.dim), (card.dim,)
+        if (weight.shape, bias.shape) != expected or not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ModelError(
+                f"this is no projection of {base.card.name}'s embeddings to {card.dim} numbers: train anew"
+            )
+        self._base = base
+        self._card = card
+        self._weight = np.asarray(weight, dtype=np.float32)
+        self._bias = np.asarray(bias, dtype=np.float32)
+
+    @property
+    def card(self) -> ModelCard:
+        """The model card of both together."""
+        return self._card
+
+    @property
+    def model(self) -> str:
+        """What made an embedding, as stored with it."""
+        return self._card.model + (PLAIN_SUFFIX if self._base.model.endswith(PLAIN_SUFFIX) else "")
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self._base.device
+
+    def embed(self, chips: Sequence[Chip]) -> FloatArray:
+        """Embed chips.
+
+        Args:
+            chips: N arrays `(S, S, 3)` uint8 RGB, S from the card.
+
+        Returns:
+            `(N, D')` float32, unit-norm, in the order of the chips. Empty case: `(0, D')`.
+
+        Raises:
+            ModelError: a chip has another shape or type, or there was no usable vector.
+        """
+        return self.project(self._base.embed(chips))
+
+    def project(self, embeddings: FloatArray) -> FloatArray:
+        """Map embeddings that the base made before: `(N, D)` float32 unit-norm -> `(N, D')` likewise.
+
+        Raises:
+            ModelError: one is mapped to nothing that has a direction.
+        """
+        return unit(embeddings @ self._weight.T + self._bias)

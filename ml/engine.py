@@ -9,7 +9,7 @@ from ml.alignment import align_face
 from ml.backbones import load_backbone
 from ml.backbones.card import ModelCard
 from ml.detection import Detector, load_detector
-from ml.embedding import Embedder
+from ml.embedding import ChipEmbedder, Embedder
 from ml.plan import PLAIN, EnginePlan, default_plan
 from ml.quality import measure_quality
 from ml.types import Chip, Face, FloatArray, RgbImage, Sample
@@ -21,7 +21,7 @@ class FaceEngine:
     Not safe for use from several threads at once: whoever shares it lets one batch run at a time.
     """
 
-    def __init__(self, detector: Detector, embedder: Embedder, plan: EnginePlan = PLAIN) -> None:
+    def __init__(self, detector: Detector, embedder: ChipEmbedder, plan: EnginePlan = PLAIN) -> None:
         self._detector = detector
         self._embedder = embedder
         self.plan = plan
@@ -79,6 +79,14 @@ class FaceEngine:
     def detector(self) -> str:
         """The detector's name."""
         return self._detector.name
+
+    def with_embedder(self, embedder: ChipEmbedder) -> "FaceEngine":
+        """The same detector, run in the same way, before another model; both may be used in turn."""
+        return FaceEngine(self._detector, embedder, self.plan)
+
+    def embed_chips(self, chips: Sequence[Chip]) -> FloatArray:
+        """Embed `(S, S, 3)` uint8 RGB chips that are aligned already: `(N, D)` float32 unit-norm."""
+        return self._embedder.embed(chips)
 
     def analyze(self, images: Sequence[RgbImage]) -> list[list[Sample]]:
         """Find and embed all faces: `detect`, then `embed`."""

@@ -6,7 +6,8 @@
     ├── ModelError     a network, its file or its device cannot be used
     ├── GalleryError   what was asked of the gallery would corrupt it
     ├── MetricsError   a table of searches that no rate can be made of    (also a ValueError)
-    └── ProtocolError  a folder of photos that cannot be evaluated        (also a ValueError)
+    ├── ProtocolError  a folder of photos that cannot be evaluated        (also a ValueError)
+    └── TrainingError  too little to learn from, or a network that cannot be trained
 
 Results that happen on a good day (no face found, a stranger, a blurred face) are values, never exceptions.
 Every message says what to do next, because it reaches the person who caused it.
@@ -46,3 +47,7 @@ class ModelError(MlError):
 
 class GalleryError(MlError):
     """Wrong dimension, mixed backbones, NaN or non-unit embeddings, or repeated ids offered to the gallery."""
+
+
+class TrainingError(MlError):
+    """Too few people or faces to learn from, a network that cannot be trained, or a training that ran away."""

@@ -7,6 +7,8 @@ import os
 # that computes is imported, which reads it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+# Where a test asks for more threads all the same, those that wait for the others sleep, and leave them the core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hypothesis import settings  # noqa: E402
 

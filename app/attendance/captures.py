@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.attendance import queries, schemas
-from app.attendance.crops import as_jpeg, cut_faces
 from app.attendance.ledger import Bookkeeper
 from app.attendance.moments import DeviceClock, Moment, true_moment
 from app.attendance.places import direction_at
@@ -24,6 +23,8 @@ from app.attendance.views import capture_view, recorded_views
 from app.auth.scopes import Principal
 from app.cameras.schemas import Policy
 from app.cameras.service import camera_for, saw
+from app.crops.cutting import as_jpeg, as_small_jpeg, cut_faces
+from app.crops.keeping import CropKeeper
 from app.db.engine import Database
 from app.db.tables import Camera, Capture, Event
 from app.db.types import new_id
@@ -91,6 +92,7 @@ class Stand:
     timezone: str
     repeat_window_s: int
     keeps_unknown: bool
+    keeps_known: bool
     policy: Policy
     min_face_px: int | None
     moment: Moment
@@ -110,7 +112,7 @@ class Stand:
     def glance(self, detector_min_px: int, max_faces: int = MAX_FACES) -> Glance:
         """How its picture is looked at by a detector that sees faces from so many px on."""
         enlarged = 1.0 if self.min_face_px is None else max(1.0, detector_min_px / self.min_face_px)
-        return Glance(max_faces, enlarged, cut_faces if self.keeps_unknown else None)
+        return Glance(max_faces, enlarged, cut_faces if self.keeps_unknown or self.keeps_known else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Recorder:
     sealer: Sealer
     metrics: AttendanceMetrics
     max_age_days: int
+    crops: CropKeeper
 
     def stand(self, sent: Sent, sender: Sender) -> Stand:
         """Where and when, before anybody looks at the picture; refuses what cannot be, and what is recorded already."""
@@ -168,13 +171,14 @@ class Recorder:
         refuse_recorded(session, stand.key)
         capture, events, searched = self.write(session, stand, identified.searched, sender)
         self._keep_unknown(session, stand, identified.seen, searched, events)
+        self._keep_known(session, identified.seen, searched, events)
         shown = replace(identified, searched=searched)
-        answer = identification.answer_in(session, shown, top_k, searched.circumstances.model, sender.request_id)
+        answer = identification.answer_in(session, shown, top_k, sender.request_id)
         recording = schemas.Recording(
             **dict(answer), capture=capture_view(capture), events=recorded_views(session, events)
         )
         if stand.camera_id is not None and (camera := session.get(Camera, stand.camera_id)) is not None:
-            saw(session, camera, stand.clock.received_at)
+            saw(session, camera, stand.clock.received_at, stand.moment.occurred_at)
         return recording
 
     def write(
@@ -206,6 +210,7 @@ class Recorder:
             timezone=sites.zone_of(site, self.bookkeeper.default_zone),
             repeat_window_s=site.repeat_window_s,
             keeps_unknown=site.unknown_days > 0 and policy.unknown == "keep",
+            keeps_known=self.crops.event_days > 0,
             policy=policy,
             min_face_px=policy.min_face_px or sent.min_face_px,
             moment=true_moment(session, camera, sent.captured_at, sender.clock, self.max_age_days),
@@ -234,6 +239,15 @@ class Recorder:
                     embedding=encode_embedding(sample.embedding),
                     sealer=self.sealer,
                 )
+
+    def _keep_known(self, session: Session, seen: Seen, searched: Searched, events: Sequence[Event]) -> None:
+        """The face of whoever was named, once for each presence: somebody in sight all day is seen a thousand times."""
+        if not (self.crops.event_days and seen.crops):
+            return
+        index_of = {event_id: index for index, event_id in enumerate(searched.event_ids)}
+        for event in events:
+            if event.person_id is not None and event.duplicate_of is None:
+                self.crops.keep_of_event(session, event, as_small_jpeg(seen.crops[index_of[event.id]]))
 
 
 def refuse_recorded(session: Session, key: CaptureKey) -> None:

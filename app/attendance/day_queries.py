@@ -3,11 +3,24 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 
-from sqlalchemy import Row, func, or_, select, tuple_, union
+from sqlalchemy import ColumnElement, Row, func, or_, select, tuple_, union
 from sqlalchemy.orm import Session
 
-from app.db.tables import Day, DayApproval, Event, EventCorrection, Person, Shift, ShiftAssignment
+from app.db.tables import (
+    Camera,
+    Day,
+    DayApproval,
+    Event,
+    EventCorrection,
+    EventCrop,
+    Person,
+    Shift,
+    ShiftAssignment,
+)
+from app.db.types import utc_now
+from app.people.queries import search_text
 
 PersonDate = tuple[str, date]
 
@@ -29,15 +42,37 @@ class Tenure:
     left_at: datetime | None
 
 
-def people_on(session: Session, day: date, after: str, limit: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class PeopleFilter:
+    """Whose days are asked for: part of a name or employee code, and a department; None does not matter."""
+
+    query: str | None = None
+    department: str | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.query:
+            found.append(Person.search_text.contains(search_text(self.query), autoescape=True))
+        if self.department is not None:
+            found.append(Person.department == self.department)
+        return found
+
+
+EVERYBODY = PeopleFilter()
+
+
+def people_on(session: Session, day: date, after: str, limit: int, who: PeopleFilter = EVERYBODY) -> list[str]:
     """Ids, in order, of whoever has a row on a date or an assignment to a shift that is worked on that weekday."""
     shifts = [row.id for row in session.execute(select(Shift.id, Shift.days)) if day.weekday() in row.days]
     stored = select(Day.person_id).where(Day.local_date == day, Day.person_id > after)
+    if wanted := who.conditions:
+        stored = stored.join(Person, Person.id == Day.person_id).where(*wanted)
     expected = (
         select(Person.id)
         .join(ShiftAssignment, ShiftAssignment.person_id == Person.id)
         .where(or_(Person.active, Person.deactivated_at >= datetime.combine(day, time(), UTC)))
-        .where(Person.created_at < _end(day), Person.id > after, ShiftAssignment.shift_id.in_(shifts))
+        .where(Person.created_at < _end(day), Person.id > after, ShiftAssignment.shift_id.in_(shifts), *wanted)
         .where(or_(ShiftAssignment.first_date.is_(None), ShiftAssignment.first_date <= day))
         .where(or_(ShiftAssignment.last_date.is_(None), ShiftAssignment.last_date >= day))
     )
@@ -100,6 +135,63 @@ def _n_corrections(session: Session, people: Collection[str], first: date, last:
 def latest_approval(session: Session, person_id: str, day: date) -> DayApproval | None:
     of = select(DayApproval).where(tuple_(DayApproval.person_id, DayApproval.local_date) == (person_id, day))
     return session.scalars(of.order_by(DayApproval.id.desc()).limit(1)).one_or_none()
+
+
+def events_of_day(session: Session, person_id: str, day: date) -> list[Event]:
+    """What a person's day is made of, without repeats but also what was deleted, in order of time."""
+    is_first = or_(Event.duplicate_of.is_(None), Event.is_deleted)
+    of = select(Event).where(*_is_of_day(person_id, day), is_first)
+    return list(session.scalars(of.order_by(Event.occurred_at, Event.id)))
+
+
+def repeats_of_day(session: Session, person_id: str, day: date, limit: int) -> list[Event]:
+    """What only repeats a presence, in order of time: of whoever sits in sight of a camera there are thousands."""
+    of = select(Event).where(*_is_of_day(person_id, day), *_IS_REPEAT)
+    return list(session.scalars(of.order_by(Event.occurred_at, Event.id).limit(limit)))
+
+
+def n_repeats_of_day(session: Session, person_id: str, day: date) -> dict[str, int]:
+    """By the first event of a presence how often it was repeated."""
+    of = select(Event.duplicate_of, func.count()).where(*_is_of_day(person_id, day), *_IS_REPEAT)
+    return {first or "": n for first, n in session.execute(of.group_by(Event.duplicate_of))}
+
+
+def corrections_of(session: Session, event_ids: Collection[str]) -> list[EventCorrection]:
+    """What was said about some events, the latest first."""
+    of = select(EventCorrection).where(EventCorrection.event_id.in_(event_ids))
+    return list(session.scalars(of.order_by(EventCorrection.id.desc())))
+
+
+def approvals_of(session: Session, person_id: str, day: date) -> list[DayApproval]:
+    """Every approval of one day, the latest first."""
+    of = select(DayApproval).where(DayApproval.person_id == person_id, DayApproval.local_date == day)
+    return list(session.scalars(of.order_by(DayApproval.id.desc())))
+
+
+def camera_names(session: Session, camera_ids: Collection[str]) -> dict[str, str]:
+    rows = session.execute(select(Camera.id, Camera.name).where(Camera.id.in_(camera_ids)))
+    return {row.id: row.name for row in rows}
+
+
+def events_with_crop(session: Session, event_ids: Collection[str]) -> set[str]:
+    """Those of these events whose face is still kept."""
+    of = select(EventCrop.event_id).where(EventCrop.event_id.in_(event_ids), EventCrop.expires_at > utc_now())
+    return set(session.scalars(of))
+
+
+def departments(session: Session) -> list[str]:
+    """The names that people have as their department, in order."""
+    of = select(Person.department).where(Person.department.is_not(None)).distinct()
+    return sorted(name for name in session.scalars(of) if name)
+
+
+_IS_REPEAT: Final = (Event.duplicate_of.is_not(None), Event.is_deleted.is_(False))
+
+
+def _is_of_day(person_id: str, day: date) -> list[ColumnElement[bool]]:
+    start = datetime.combine(day, time(), UTC)  # by the index on times; a working day is near its date
+    near = Event.occurred_at >= start - timedelta(days=3), Event.occurred_at < start + timedelta(days=4)
+    return [Event.person_id == person_id, *near, Event.local_date == day]
 
 
 def _end(day: date) -> datetime:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.attendance import corrections, days, schemas
+from app.attendance.dependencies import WhoDep
 from app.auth.dependencies import OperatorDep
 from app.http.dependencies import DatabaseDep, SettingsDep
 from app.http.fields import CalendarDay
@@ -25,6 +26,7 @@ def list_days(
     settings: SettingsDep,
     page: PageDep,
     _caller: OperatorDep,
+    who: WhoDep,
     first: Annotated[CalendarDay | None, Query(alias="from", description="Included; else 30 days before `to`.")] = None,
     last: Annotated[CalendarDay | None, Query(alias="to", description="Included; else today.")] = None,
     person_id: Annotated[str | None, Query(max_length=40)] = None,
@@ -35,7 +37,7 @@ def list_days(
     Until a day is over, a missing check-out, or person, reads `open`. A page may have fewer days than `limit`, and yet
     a `next_cursor`, where most people are off. At most 366 days at once.
     """
-    wanted = days.range_of(first, last, person_id)
+    wanted = days.range_of(first, last, person_id, who)
     with database.read() as session:
         after = CURSOR.decode(page.cursor)
         shown, place = days.page_of_days(session, wanted, after, page.limit, settings.timezone)

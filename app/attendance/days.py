@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from app.attendance import day_queries, schemas
-from app.attendance.day_queries import PersonDate, Surroundings, Tenure
+from app.attendance.day_queries import EVERYBODY, PeopleFilter, PersonDate, Surroundings, Tenure
 from app.attendance.ledger import worked_columns
 from app.attendance.plan import DayStatus, Plan
 from app.attendance.rules import expected_day
@@ -40,11 +40,12 @@ _COLUMNS: Final = (*_SECONDS, *_TIMES, "n_events", "explanation", "parts", "vers
 
 @dataclass(frozen=True, slots=True)
 class DayRange:
-    """Which days are asked for, first and last included."""
+    """Which days are asked for, first and last included: one person's, or those of whoever `who` is about."""
 
     first: date
     last: date
     person_id: str | None = None
+    who: PeopleFilter = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Block:
     n_looked_at: int = 0
 
 
-def range_of(first: date | None, last: date | None, person_id: str | None) -> DayRange:
+def range_of(first: date | None, last: date | None, person_id: str | None, who: PeopleFilter = EVERYBODY) -> DayRange:
     """What a request asks for; by default the latest 31 days."""
     latest = last or utc_now().date() + timedelta(days=1)  # where the sun rises first it is tomorrow already
     earliest = first or max(latest, date.min + timedelta(days=31)) - timedelta(days=30)
@@ -64,14 +65,20 @@ def range_of(first: date | None, last: date | None, person_id: str | None) -> Da
         raise ProblemError(422, "range_invalid", "`to` is before `from`. Both days are included.")
     if latest - earliest >= timedelta(days=LONGEST_DAYS):
         raise ProblemError(422, "range_too_long", f"Ask for at most {LONGEST_DAYS} days at once.")
-    return DayRange(earliest, latest, person_id)
+    return DayRange(earliest, latest, person_id, who)
 
 
 def stream_days(
-    database: Database, *, first: date, last: date, person_id: str | None, default_zone: str
+    database: Database,
+    *,
+    first: date,
+    last: date,
+    person_id: str | None,
+    default_zone: str,
+    who: PeopleFilter = EVERYBODY,
 ) -> Iterator[schemas.Day]:
     """All days from the first to the last, by date and then by person; memory and transactions stay small."""
-    wanted = DayRange(first, last, person_id)
+    wanted = DayRange(first, last, person_id, who)
     after: PersonDate | None = before(first)
     while after is not None:
         with database.read() as session:
@@ -134,7 +141,7 @@ def read_block(session: Session, wanted: DayRange, after: PersonDate, default_zo
     last = min(wanted.last, now.date() + timedelta(days=1))  # no zone is ahead by more
     if wanted.person_id is not None:
         return _block_of_person(session, wanted.person_id, after, last, now, default_zone)
-    return _block_of_everybody(session, after, last, now, default_zone)
+    return _block_of_everybody(session, wanted.who, after, last, now, default_zone)
 
 
 def _block_of_person(
@@ -150,11 +157,13 @@ def _block_of_person(
     return Block(days, (person_id, end) if end < last else None, len(dates))
 
 
-def _block_of_everybody(session: Session, after: PersonDate, last: date, now: datetime, default_zone: str) -> Block:
+def _block_of_everybody(
+    session: Session, who: PeopleFilter, after: PersonDate, last: date, now: datetime, default_zone: str
+) -> Block:
     person_id, day = after
     if day > last:
         return Block([], None)
-    people = day_queries.people_on(session, day, person_id, _BLOCK)
+    people = day_queries.people_on(session, day, person_id, _BLOCK, who)
     days = _views(session, [(id_, day) for id_ in people], now, default_zone) if people else []
     if len(people) == _BLOCK:
         return Block(days, (people[-1], day), len(people))

@@ -3,15 +3,17 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Query
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.attendance.captures import Recorder, Sender
+from app.attendance.day_queries import PeopleFilter
 from app.attendance.ledger import Bookkeeper
 from app.attendance.moments import DeviceClock
 from app.auth.dependencies import CameraDep
+from app.crops.keeping import CropKeeper
 from app.db.clock import shared_now
 from app.db.engine import Database
 from app.decisions.dependencies import DecisionLogDep
@@ -43,7 +45,8 @@ async def _recorder(
     metrics: Annotated[AttendanceMetrics, Depends(_metrics)],
     settings: SettingsDep,
 ) -> Recorder:
-    return Recorder(database, bookkeeper, log, sealer, metrics, settings.capture_max_age_days)
+    crops = CropKeeper.of(settings, sealer)
+    return Recorder(database, bookkeeper, log, sealer, metrics, settings.capture_max_age_days, crops)
 
 
 RecorderDep = Annotated[Recorder, Depends(_recorder)]
@@ -67,6 +70,17 @@ async def _sender(
 
 
 SenderDep = Annotated[Sender, Depends(_sender)]
+
+
+async def _people_filter(
+    query: Annotated[str | None, Query(max_length=200, description="Part of a name or employee_code.")] = None,
+    department: Annotated[str | None, Query(max_length=200)] = None,
+) -> PeopleFilter:
+    """Of whom, among everybody; of one `person_id` it does not matter."""
+    return PeopleFilter(query or None, department or None)
+
+
+WhoDep = Annotated[PeopleFilter, Depends(_people_filter)]
 
 
 def moment_of(name: str, text: str) -> datetime:

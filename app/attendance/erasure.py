@@ -6,6 +6,8 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from app.attendance import queries
+from app.cameras import snapshot_queries
+from app.crops import keeping as crops
 from app.review import service as review
 from app.webhooks import service as webhooks
 
@@ -27,7 +29,8 @@ def forget(session: Session, person_id: str) -> Forgotten:
     Captures of the person that are being recorded are waited for, and later ones find nobody.
     """
     queries.lock_people(session, {person_id})
-    n_events, n_crops = queries.count_about(session, person_id), review.forget(session, person_id)
+    n_events = queries.count_about(session, person_id)
+    n_crops = review.forget(session, person_id) + crops.forget(session, person_id)
     for correction in queries.corrections_about(session, person_id):
         correction.before = _without(correction.before, person_id)
         correction.after = _without(correction.after, person_id)
@@ -35,6 +38,7 @@ def forget(session: Session, person_id: str) -> Forgotten:
     session.flush()
     queries.anonymise_events(session, person_id, _ERASED)
     webhooks.forget_person(session, person_id)
+    snapshot_queries.delete_taken(session)
     return Forgotten(n_events, n_crops)
 
 

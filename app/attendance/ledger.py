@@ -20,6 +20,7 @@ from app.attendance.plan import JudgedPunch, Plan, Punch, ShiftPart, WorkedDay
 from app.attendance.presences import is_mere_repeat, order_of
 from app.attendance.rules import CONTEXT_DAYS, REACH_DAYS, expected_day, work_out
 from app.audit.service import record
+from app.crops.keeping import follow
 from app.db.tables import Day, Event, EventCorrection
 from app.db.types import utc_now
 from app.errors import RETRY_AFTER_S, ProblemError
@@ -114,6 +115,7 @@ class Bookkeeper:
             record(session, actor, "event.corrected", event.id, {"fields": sorted(changes)})
             times[event.id].add(event.occurred_at)
         session.flush()
+        follow(session, corrected)
         changed = {id_: self._settle(session, id_, _times_about(corrected, id_, was_of, times)) for id_ in codes}
         _tell_changes(session, corrected, was_of, codes)
         _tell(session, changed, codes, told=corrected)

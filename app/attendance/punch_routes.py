@@ -3,36 +3,28 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Response
-from starlette.requests import Request
 
 from app.attendance import punches, schemas, views
 from app.attendance.dependencies import BookkeeperDep, SenderDep
-from app.attendance.pins import PinHasher
 from app.attendance.punches import PunchClock
 from app.attendance.tries import Tries
 from app.auth.dependencies import OperatorDep
 from app.db.tables import PunchCredential
-from app.http.dependencies import DatabaseDep, SealerDep, SettingsDep
+from app.http.dependencies import DatabaseDep, PinHasherDep, SealerDep, SettingsDep
 from app.http.idempotency import Answer, IdempotencyDep, Store
 
 router = APIRouter(prefix="/v1", tags=["Attendance"])
-
-
-async def _hasher(request: Request) -> PinHasher:
-    hasher: PinHasher = request.app.state.pin_hasher
-    return hasher
 
 
 async def _tries(database: DatabaseDep, sealer: SealerDep) -> Tries:
     return Tries(database, sealer)
 
 
-HasherDep = Annotated[PinHasher, Depends(_hasher)]
 TriesDep = Annotated[Tries, Depends(_tries)]
 
 
 async def _punch_clock(
-    hasher: HasherDep,
+    hasher: PinHasherDep,
     tries: TriesDep,
     bookkeeper: BookkeeperDep,
     sealer: SealerDep,
@@ -74,7 +66,7 @@ def record_punch(
 
 @router.put("/people/{person_id}/pin")
 def set_pin(
-    person_id: str, new: schemas.Pin, database: DatabaseDep, hasher: HasherDep, tries: TriesDep, caller: OperatorDep
+    person_id: str, new: schemas.Pin, database: DatabaseDep, hasher: PinHasherDep, tries: TriesDep, caller: OperatorDep
 ) -> schemas.Credential:
     """Gives somebody a PIN, in place of the one they had; it can be read nowhere afterwards."""
     pin_hash = hasher.hash(new.pin)

@@ -15,7 +15,6 @@ from app.attendance import queries, schemas
 from app.attendance.captures import Sender
 from app.attendance.ledger import Bookkeeper, note
 from app.attendance.moments import refuse_impossible_time, true_moment
-from app.attendance.pins import PinHasher
 from app.attendance.places import PunchPlace, direction_at
 from app.attendance.tries import Tries
 from app.audit.service import record
@@ -25,6 +24,7 @@ from app.db.engine import Database
 from app.db.tables import Camera, Event, PunchCredential
 from app.db.types import utc_now
 from app.errors import ProblemError
+from app.hashing import SlowHasher
 from app.sealing import Sealer
 from app.sites import service as sites
 
@@ -33,7 +33,7 @@ from app.sites import service as sites
 class PunchClock:
     """Everything that punching needs."""
 
-    hasher: PinHasher
+    hasher: SlowHasher
     tries: Tries
     bookkeeper: Bookkeeper
     sealer: Sealer

@@ -7,7 +7,6 @@ from typing import Literal, Protocol, cast
 
 from sqlalchemy import ColumnElement, String, delete, func, or_, select, tuple_, union, update
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.db.tables import (
@@ -19,7 +18,6 @@ from app.db.tables import (
     EventCorrection,
     Person,
     PunchCredential,
-    PunchTries,
     Site,
     StaleDay,
 )
@@ -234,23 +232,3 @@ def badge_owner(session: Session, badge_hmacs: Collection[str]) -> str | None:
     """Whose badge it is, active or not."""
     of = select(PunchCredential.person_id).where(PunchCredential.badge_hmac.in_(badge_hmacs))
     return session.scalars(of).first()
-
-
-def lock_tries(session: Session, subject: str, now: datetime) -> PunchTries:
-    """As they are now, to ourselves until the transaction ends; made where there were none."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    session.execute(
-        insert(PunchTries).values(subject=subject, n_failures=0, since=now, n_locks=0).on_conflict_do_nothing()
-    )
-    of = select(PunchTries).where(PunchTries.subject == subject)
-    return session.scalars(of.with_for_update().execution_options(populate_existing=True)).one()
-
-
-def delete_tries(session: Session, subject: str) -> None:
-    session.execute(delete(PunchTries).where(PunchTries.subject == subject))
-
-
-def delete_old_tries(session: Session, before: datetime) -> None:
-    """Those that nothing has come to since."""
-    is_over = or_(PunchTries.locked_until.is_(None), PunchTries.locked_until < before)
-    session.execute(delete(PunchTries).where(PunchTries.since < before, is_over))

@@ -14,30 +14,17 @@ from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
-from app.attendance import queries
 from app.audit.service import record
 from app.auth.scopes import Principal
 from app.db.engine import Database
 from app.db.tables import PunchTries
 from app.errors import ProblemError
 from app.sealing import Sealer
+from app.tries import FORGOTTEN_AFTER, Limit, count, delete_old_rows, delete_row, lock_row, locked_s
 
 Kind = Literal["pin", "badge"]
 
-LOCKED_FOR: Final = timedelta(minutes=5)
-LONGEST_LOCK: Final = timedelta(hours=1)
-_FORGOTTEN_AFTER: Final = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many failures in which time lock."""
-
-    most: int
-    within: timedelta
-
-
-OF_PERSON: Final = Limit(5, _FORGOTTEN_AFTER)
+OF_PERSON: Final = Limit(5, FORGOTTEN_AFTER)
 OF_KEY: Final = Limit(20, timedelta(minutes=10))
 
 
@@ -52,28 +39,28 @@ class Tries:
         """429 `pin_locked` or `badge_locked` where this key was wrong too often."""
         with self.database.read() as session:
             tries = session.get(PunchTries, self._of_key(kind, caller))
-        if tries is not None:
-            _refuse_locked(kind, tries, now)
+        _refuse_locked(kind, tries, now)
 
     def count_failure(self, kind: Kind, caller: Principal, now: datetime) -> None:
         """This key was wrong once more."""
         with self.database.write() as session:
-            tries = queries.lock_tries(session, self._of_key(kind, caller), now)
+            tries = lock_row(session, PunchTries, self._of_key(kind, caller), now)
             if count(tries, OF_KEY, now):
                 record(session, caller.actor, f"{kind}.locked", caller.id)
 
     def count_try(self, name: str, person_id: str | None, caller: Principal, now: datetime) -> None:
         """One more try at the PIN of somebody, or of a name that nobody has; 429 `pin_locked` after too many."""
+        subject = self._of_person(person_id) if person_id else self._of(name)
         with self.database.write() as session:
-            queries.delete_old_tries(session, now - 2 * _FORGOTTEN_AFTER)
-            tries = queries.lock_tries(session, self._of_person(person_id) if person_id else self._of(name), now)
+            delete_old_rows(session, PunchTries, now)
+            tries = lock_row(session, PunchTries, subject, now)
             _refuse_locked("pin", tries, now)
             if count(tries, OF_PERSON, now):
                 record(session, caller.actor, "pin.locked", person_id)
 
     def forget(self, session: Session, person_id: str) -> None:
         """Somebody was right, or has a new PIN."""
-        queries.delete_tries(session, self._of_person(person_id))
+        delete_row(session, PunchTries, self._of_person(person_id))
 
     def _of_person(self, person_id: str) -> str:
         return self._of(f"id {person_id}")
@@ -85,30 +72,9 @@ class Tries:
         return self.sealer.fingerprint(f"tries: {subject}")
 
 
-def count(tries: PunchTries, limit: Limit, now: datetime) -> bool:
-    """One more failure; whether it locks."""
-    if _is_locked(tries, now):
-        return False
-    if now - tries.since >= limit.within:
-        tries.n_failures, tries.since = 0, now
-    tries.n_failures += 1
-    if tries.n_failures < limit.most:
-        return False
-    is_forgotten = tries.locked_until is None or now - tries.locked_until >= _FORGOTTEN_AFTER
-    tries.n_locks = 1 if is_forgotten else tries.n_locks + 1
-    tries.locked_until = now + min(LONGEST_LOCK, LOCKED_FOR * 2 ** min(tries.n_locks - 1, 10))
-    tries.n_failures = 0
-    return True
-
-
-def _is_locked(tries: PunchTries, now: datetime) -> bool:
-    return tries.locked_until is not None and tries.locked_until > now
-
-
-def _refuse_locked(kind: Kind, tries: PunchTries, now: datetime) -> None:
-    if tries.locked_until is None or not _is_locked(tries, now):
-        return
-    seconds = max(1, round((tries.locked_until - now).total_seconds()))
-    words = {"pin": "PINs", "badge": "badges"}
-    detail = f"Too many wrong {words[kind]}. Try again in {seconds} s."
-    raise ProblemError(429, f"{kind}_locked", detail, headers={"Retry-After": str(seconds)})
+def _refuse_locked(kind: Kind, tries: PunchTries | None, now: datetime) -> None:
+    seconds = locked_s(tries, now)
+    if seconds:
+        words = {"pin": "PINs", "badge": "badges"}
+        detail = f"Too many wrong {words[kind]}. Try again in {seconds} s."
+        raise ProblemError(429, f"{kind}_locked", detail, headers={"Retry-After": str(seconds)})

@@ -76,6 +76,9 @@ def camera(
         None
     ),
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object per line, without names.")] = False,
+    no_snapshots: Annotated[
+        bool, typer.Option("--no-snapshots", help="Never show operators of the service what the camera sees right now.")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show the picture in a window, where OpenCV has windows.")] = (
         False
     ),
@@ -100,7 +103,7 @@ def camera(
 
     console = Console(sys.stdout, is_json=json_lines)
     stop = _stopped_by_signals()
-    looking = Looking(direction, min_face_px, _window(stop) if show else None)
+    looking = Looking(direction, min_face_px, _window(stop) if show else None, not no_snapshots)
     opened = None
     if source is not None:
         from app.camera.source import open_source

@@ -12,7 +12,7 @@ import httpx
 import typer
 
 from app.auth.scopes import Scope
-from app.auth.service import create_key, delete_expired_keys, delete_key
+from app.auth.service import COMMAND_PREFIX, create_key, delete_expired_keys, delete_key
 from app.db.engine import open_database
 from app.db.types import new_id, utc_now
 from app.settings import Settings
@@ -21,7 +21,7 @@ from app.settings import Settings
 _TIMEOUT = httpx.Timeout(120.0, read=900.0)
 _TRIES = 30
 # A command that is killed leaves its key behind: then it ends by itself, and the next command deletes it.
-_BORROWED, _BORROWED_FOR = "key_cli", timedelta(days=1)
+_BORROWED_FOR = timedelta(days=1)
 
 UrlOption = Annotated[str, typer.Option("--url", envvar="ROLLCALL_URL", help="Where the service runs.")]
 KeyOption = Annotated[
@@ -182,9 +182,9 @@ def _borrowed_key(scope: Scope) -> Iterator[str]:
     try:
         now = utc_now()
         with database.write() as session:
-            delete_expired_keys(session, _BORROWED)
+            delete_expired_keys(session, COMMAND_PREFIX)
             key, secret = create_key(
-                session, f"command line {now:%Y-%m-%d %H:%M}", scope, now + _BORROWED_FOR, key_id=new_id(_BORROWED)
+                session, f"command line {now:%Y-%m-%d %H:%M}", scope, now + _BORROWED_FOR, key_id=new_id(COMMAND_PREFIX)
             )
         try:
             yield secret

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from app.cli.failures import told_plainly
+from app.cli.strategies_table import print_strategies
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ def evaluate(
             "decision of several frames. Looks at the cohort too, and then takes half a minute or more for 300 people.",
         ),
     ] = False,
+    strategies: Annotated[
+        bool,
+        typer.Option(
+            "--strategies",
+            help="Also compare the service with the customary ways: fixed tolerance, kNN, SVM, logistic regression, "
+            "softmax, and networks trained on the gallery and the cohort. Takes minutes.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="For everything that is drawn at random.")] = 0,
     cache: Annotated[
         Path, typer.Option(file_okay=False, help="Folder that keeps what was seen in photos: biometric data.")
@@ -77,7 +86,12 @@ def evaluate(
         raise ValueError(f"the cache {cache} lies inside the folder of photos: name another one with --cache")
     settings, notes = Settings(), Console(stderr=True)
     options = Options(
-        seed, max_strangers, is_plain_measured=plain, is_prior_fitted=fit_prior, is_fusion_compared=fusion
+        seed,
+        max_strangers,
+        is_plain_measured=plain,
+        is_prior_fitted=fit_prior,
+        is_fusion_compared=fusion,
+        is_strategy_compared=strategies,
     )
     chosen = choose_protocol(folder, protocol, options)
     notes.print(f"Protocol {chosen.source}.", markup=False)
@@ -91,6 +105,8 @@ def evaluate(
             Console().print(_effect(model["effect"]), markup=False)
         if model["fusion"]:
             _print_fusion(model["fusion"])
+        if model["strategies"]:
+            print_strategies(model["strategies"])
     if fit_prior:
         _print_priors(notes, results)
     notes.print(f"Report: {out / 'report.html'}", markup=False)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from app.audit.service import record
 from app.auth.queries import all_keys
 from app.auth.scopes import Scope
-from app.auth.service import create_key, revoke_key
+from app.auth.service import create_key, is_active, revoke_key
 from app.cli.client import ServiceError
 from app.cli.failures import told_plainly
 from app.cli.own_database import ACTOR, existing, opened
@@ -42,7 +42,7 @@ def list_keys(
 ) -> None:
     """Show every key there is or was: what it is for, what it may do and when it was used; never the key itself."""
     with opened(existing()) as database, database.read() as session:
-        keys = [key for key in all_keys(session) if not active or _is_active(key)]
+        keys = [key for key in all_keys(session) if not active or is_active(key, utc_now())]
     console = Console()
     for key in keys:
         style = "dim" if key.revoked_at else None
@@ -57,15 +57,11 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `rollcal
     """Refuse a key from its next request on; for good."""
     try:
         with opened(existing()) as database, database.write() as session:
-            revoke_key(session, key_id)
-            record(session, ACTOR, "key.revoked", key_id)
+            if revoke_key(session, key_id):
+                record(session, ACTOR, "key.revoked", key_id)
     except ProblemError as problem:
         raise ServiceError(f"{problem.detail} `rollcall keys list` shows them.") from problem
     typer.echo(f"{key_id} is revoked: it is refused from its next request on.")
-
-
-def _is_active(key: ApiKey) -> bool:
-    return key.revoked_at is None and (key.expires_at is None or key.expires_at > utc_now())
 
 
 def _times(key: ApiKey) -> str:

@@ -21,9 +21,11 @@ from app.cli.inference import inference
 from app.cli.keys import app as keys_app
 from app.cli.migrate import migrate
 from app.cli.models import app as models_app
+from app.cli.retrain import retrain
 from app.cli.serve import serve
 from app.cli.threshold import app as threshold_app
 from app.cli.tune_engine import tune_engine
+from app.cli.users import app as users_app
 from app.cli.worker import worker
 
 app = typer.Typer(
@@ -68,6 +70,8 @@ app.add_typer(exports_app, name="export")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 app.add_typer(cameras_app, name="cameras")
 app.add_typer(models_app, name="models")
+app.command("retrain")(retrain)
 app.add_typer(threshold_app, name="threshold")

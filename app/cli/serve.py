@@ -45,6 +45,7 @@ def serve(
         print_first_key(app.state.database)
         log.info("serve.started", url=url_of(host, listener))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+        app.state.live_feed.end_when(lambda: server.should_exit)
         with ended_by_signal(), _workers(app.state.database, settings, job_handlers):
             server.run(sockets=[listener])
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from app.db.tables import DecisionCandidate, DecisionRow, Event, Person
@@ -13,20 +13,27 @@ from app.decisions.rules import StoredFace
 # Ids in one IN (...): below every database's limit on bound values.
 _IDS_AT_ONCE = 500
 
+# Run with every picture: built once, and of the tables, they cost half of what the ORM takes for the same.
+_TABLES: Final = DecisionRow.metadata.tables
+_NEW_DECISION: Final = insert(_TABLES[DecisionRow.__tablename__])
+_NEW_CANDIDATE: Final = insert(_TABLES[DecisionCandidate.__tablename__])
+_PERSON_ID: Final = _TABLES[Person.__tablename__].c.id
+_PRESENT: Final = select(_PERSON_ID).where(_PERSON_ID.in_(bindparam("ids", expanding=True)))
+
 
 def insert_decisions(
     session: Session, decisions: Sequence[dict[str, Any]], candidates: Sequence[dict[str, Any]]
 ) -> None:
     """Stores decisions and their candidates; people who were erased meanwhile are left out."""
     named = {row["person_id"] for row in (*decisions, *candidates) if row["person_id"]}
-    present = set(session.scalars(select(Person.id).where(Person.id.in_(named)))) if named else set()
+    present = set(session.scalars(_PRESENT, {"ids": list(named)})) if named else set()
     session.execute(
-        insert(DecisionRow),
+        _NEW_DECISION,
         [{**row, "person_id": row["person_id"] if row["person_id"] in present else None} for row in decisions],
     )
     kept = [row for row in candidates if row["person_id"] in present]
     if kept:
-        session.execute(insert(DecisionCandidate), [dict(row) for row in kept])
+        session.execute(_NEW_CANDIDATE, [dict(row) for row in kept])
 
 
 def has_older(session: Session, since: datetime | None, before: datetime) -> bool:

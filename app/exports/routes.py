@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import StreamingResponse
 
 from app.attendance.days import DayRange, range_of
+from app.attendance.dependencies import WhoDep
 from app.attendance.schemas import Day
 from app.auth.dependencies import OPERATOR, OperatorDep
 from app.exports import schemas, service
@@ -31,12 +32,13 @@ XLSX_ANSWER: dict[int | str, dict[str, Any]] = {
 def days_asked_for(
     database: DatabaseDep,
     settings: SettingsDep,
+    who: WhoDep,
     first: Annotated[CalendarDay | None, Query(alias="from", description="Included; else 30 days before `to`.")] = None,
     last: Annotated[CalendarDay | None, Query(alias="to", description="Included; else today.")] = None,
     person_id: Annotated[str | None, Query(max_length=40)] = None,
 ) -> tuple[DayRange, Iterator[Day]]:
     """Which days, and the days themselves, which are read when they are wanted."""
-    wanted = range_of(first, last, person_id)
+    wanted = range_of(first, last, person_id, who)
     if person_id is not None:
         with database.read() as session:
             get_person(session, person_id)

@@ -36,7 +36,12 @@ def xlsx_pieces(days: Iterator[Day]) -> Iterator[bytes]:
 
 def days_in(database: Database, wanted: DayRange, default_zone: str) -> Iterator[Day]:
     return stream_days(
-        database, first=wanted.first, last=wanted.last, person_id=wanted.person_id, default_zone=default_zone
+        database,
+        first=wanted.first,
+        last=wanted.last,
+        person_id=wanted.person_id,
+        default_zone=default_zone,
+        who=wanted.who,
     )
 
 

@@ -61,6 +61,7 @@ class Caretaker:
     ) -> None:
         self.id = new_id("rep")
         self.latest_audit: AuditReport | None = None
+        self.standby_trouble: str | None = None
         self._database = database
         self._replica = replica
         self._kind = kind
@@ -147,6 +148,9 @@ class Caretaker:
             "revision": version.revision,
             "n_people": version.n_people,
             "n_templates": version.n_templates,
+            "model": version.model,
+            "standby_model": self._replica.standby_model,
+            "standby_trouble": self.standby_trouble,
         }
         with self._database.write() as session:
             registry.beat(session, self.id, facts)

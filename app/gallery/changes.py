@@ -16,6 +16,8 @@ from app.db.tables import GalleryChange, GalleryState
 
 # PostgreSQL tells whoever listens to this channel that a change was committed.
 CHANNEL = "rollcall_gallery"
+# Templates are numbered from 1.
+_NO_TEMPLATE = 0
 
 
 def current_revision(session: Session) -> int:
@@ -46,6 +48,18 @@ def record_additions(session: Session, template_ids_with_person: Iterable[tuple[
 def record_removals(session: Session, template_ids_with_person: Iterable[tuple[int, str]]) -> int:
     """Logs templates about to be deleted as one revision; with none, the revision stays."""
     return _record(session, "remove", template_ids_with_person)
+
+
+def record_switch(session: Session) -> int:
+    """Logs that another model is searched from this revision on."""
+    (revision, stamp), now = bump_revision(session), shared_now(session)
+    session.add(
+        GalleryChange(
+            revision=revision, seq=0, stamp=stamp, kind="switch", template_id=_NO_TEMPLATE, person_id="", created_at=now
+        )
+    )
+    session.flush()
+    return revision
 
 
 def _record(session: Session, kind: str, template_ids_with_person: Iterable[tuple[int, str]]) -> int:

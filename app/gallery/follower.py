@@ -5,7 +5,7 @@ from threading import Event, Thread
 import structlog
 
 from app.gallery.bell import Bell
-from app.gallery.replica import GalleryReplica
+from app.gallery.replica import GalleryReplica, OtherModelError
 from app.logs import log_failure
 
 # How often changes are looked for when nobody tells of them.
@@ -41,6 +41,8 @@ class Follower:
                 if self._stopping.is_set():
                     return
                 self._replica.catch_up()
+            except OtherModelError:
+                self._stopping.wait(_REST_AFTER_FAILURE_S)  # `app.models.understudy` gets it ready
             except Exception as error:  # a follower that died would go unnoticed
                 log_failure(log, "gallery.catch_up_failed", error)
                 self._stopping.wait(_REST_AFTER_FAILURE_S)

@@ -4,14 +4,13 @@ The table itself is the snapshot that a replica starts from: a million templates
 seconds, and no file of embeddings lies beside the database that an erasure would have to find.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from app.gallery import queries
 from app.gallery.changes import stamped_revision
 from app.gallery.queries import StoredTemplates
-from app.gallery.rules import refuse_other_model
 from ml.gallery import Gallery
 from ml.nearest import DEFAULT_PLAN, SearchPlan
 
@@ -20,11 +19,17 @@ _REVISIONS_AT_ONCE = 500
 
 @dataclass(slots=True, eq=False)
 class Index:
-    """A gallery in memory, the revision it is at, and that revision's stamp."""
+    """A gallery in memory, the revision it is at, and that revision's stamp.
+
+    `pending` are templates that belong in it and that its model has not embedded yet; they were looked for when
+    `n_embedded_since` templates had been embedded later than they were enrolled.
+    """
 
     gallery: Gallery
     revision: int
     stamp: str = ""
+    pending: set[int] = field(default_factory=set)
+    n_embedded_since: int = -1
 
 
 class LogTooShortError(Exception):
@@ -41,10 +46,11 @@ class LogTooShortError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portion:
-    """Some revisions of the log: read slowly, applied in an instant."""
+    """Some revisions of the log: read slowly, applied in an instant. `pending` belong in the gallery, but later."""
 
     removed: list[int]
     added: StoredTemplates
+    pending: list[int]
     revision: int
     stamp: str
 
@@ -53,25 +59,24 @@ class Portion:
         gallery.remove(self.removed)
         gallery.remove(self.added.ids)  # somebody deactivated and activated again within the portion
         gallery.add(self.added.ids, self.added.person_ids, self.added.embeddings, gallery.model)
+        index.pending.difference_update(self.removed, self.added.ids)
+        index.pending.update(self.pending)
         index.revision, index.stamp = self.revision, self.stamp
 
 
 def load(session: Session, *, model: str, dim: int, plan: SearchPlan = DEFAULT_PLAN) -> Index:
-    """Read everything for the backbone in use.
+    """Read everything that a model has embedded.
 
     Args:
         session: of `Database.snapshot`, so that the templates are those of the revision.
-        model: the backbone in use.
-        dim: length of its embeddings.
+        model: whose embeddings.
+        dim: their length.
         plan: how they are to be searched.
-
-    Raises:
-        ModelError: the stored embeddings come from another backbone.
     """
-    refuse_other_model(queries.stored_model(session), model)
     index = Index(Gallery(model=model, dim=dim, plan=plan), *stamped_revision(session))
-    for portion in queries.all_templates(session, dim):
+    for portion in queries.all_templates(session, model, dim):
         index.gallery.add(portion.ids, portion.person_ids, portion.embeddings, model)
+    index.pending.update(queries.unembedded(session, model))
     return index
 
 
@@ -80,18 +85,29 @@ def read_log(session: Session, index: Index) -> Portion | None:
 
     Raises:
         LogTooShortError: it can only be loaded anew.
-        ModelError: another replica has enrolled people with another backbone.
     """
     newest = stamped_revision(session)
     if newest == (index.revision, index.stamp):
-        return None
+        return _embedded_since(session, index)
     changes = queries.changes_after(session, index.revision, _REVISIONS_AT_ONCE)
     is_next = bool(changes) and changes[0].revision == index.revision + 1
     if not is_next or queries.stamp_of(session, index.revision) != index.stamp:
         raise LogTooShortError(index)
-    refuse_other_model(queries.stored_model(session), index.gallery.model)
     final = {change.template_id: change.kind for change in changes}  # the last word about each template counts
     added = [template_id for template_id, kind in final.items() if kind == "add"]
     removed = [template_id for template_id, kind in final.items() if kind == "remove"]
-    templates = queries.templates_by_id(session, added, index.gallery.dim)
-    return Portion(removed, templates, changes[-1].revision, changes[-1].stamp)
+    templates = queries.templates_by_id(session, added, index.gallery.model, index.gallery.dim)
+    pending = set(added) - set(templates.ids)  # or gone, which a later revision will tell
+    return Portion(removed, templates, sorted(pending), changes[-1].revision, changes[-1].stamp)
+
+
+def _embedded_since(session: Session, index: Index) -> Portion | None:
+    """Templates that were pending, and are not any more."""
+    if not index.pending:
+        return None
+    n_embedded = queries.n_embedded_later(session, index.gallery.model)
+    if n_embedded == index.n_embedded_since:
+        return None
+    index.n_embedded_since = n_embedded
+    found = queries.templates_by_id(session, index.pending, index.gallery.model, index.gallery.dim)
+    return Portion([], found, [], index.revision, index.stamp) if found.ids else None

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.tables import GalleryChange, GalleryState, Person, Template
+from app.db.tables import GalleryChange, GalleryState, Person, Template, TemplateEmbedding
 from app.gallery.rules import refuse_other_model
 from ml.gallery import GalleryContents, checksums
 from ml.types import FloatArray
@@ -39,13 +39,29 @@ def decode_embeddings(blobs: Sequence[bytes], dim: int) -> FloatArray:
     return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelsInForce:
+    """The words of the model that is searched with, and of the one that is kept ready beside it; None: there is none.
+
+    `searched` is None before the first enrolment.
+    """
+
+    searched: str | None
+    standby: str | None
+
+
+def models_in_force(session: Session) -> ModelsInForce:
+    row = session.execute(select(GalleryState.model, GalleryState.standby_model).where(GalleryState.id == 1)).one()
+    return ModelsInForce(row.model, row.standby_model)
+
+
 def stored_model(session: Session) -> str | None:
-    """The backbone version that made the stored embeddings; None before the first enrolment."""
+    """The model that is searched with; None before the first enrolment."""
     return session.scalars(select(GalleryState.model).where(GalleryState.id == 1)).one()
 
 
 def claim_model(session: Session, model: str) -> None:
-    """Ties the data to one backbone, once.
+    """Ties the data to one model, once; a switch ties it to another.
 
     Raises:
         ModelError: it is tied to another one.
@@ -54,17 +70,28 @@ def claim_model(session: Session, model: str) -> None:
     refuse_other_model(stored_model(session), model)
 
 
-def all_templates(session: Session, dim: int) -> Iterator[StoredTemplates]:
-    """Every active person's templates, in portions as they are read, in any order."""
-    rows = session.execute(_active_templates(), execution_options={"yield_per": _LOAD_ROWS})
+def all_templates(session: Session, model: str, dim: int) -> Iterator[StoredTemplates]:
+    """Every active person's templates as a model embeds them, in portions as they are read, in any order."""
+    rows = session.execute(_active_templates(model), execution_options={"yield_per": _LOAD_ROWS})
     for portion in rows.partitions():
         yield _arrays(portion, dim)
 
 
-def stored_contents(session: Session) -> GalleryContents:
-    """What ought to be in every replica, in short."""
+def unembedded(session: Session, model: str) -> list[int]:
+    """Ids of active people's templates that a model has not embedded."""
+    return list(session.scalars(_unembedded(model).with_only_columns(Template.id).order_by(Template.id)))
+
+
+def n_embedded_later(session: Session, model: str) -> int:
+    """How many templates a model has embedded that were enrolled with another one."""
+    of = select(func.count()).select_from(TemplateEmbedding).where(TemplateEmbedding.model == model)
+    return session.scalars(of).one()
+
+
+def stored_contents(session: Session, model: str) -> GalleryContents:
+    """What ought to be in every replica that searches with a model, in short."""
     ids, people, sums = list[int](), list[str](), list[NDArray[np.uint64]]()
-    rows = session.execute(_active_templates(), execution_options={"yield_per": _LOAD_ROWS})
+    rows = session.execute(_active_templates(model), execution_options={"yield_per": _LOAD_ROWS})
     for portion in rows.partitions():
         ids.extend(row.id for row in portion)
         people.extend(row.person_id for row in portion)
@@ -74,12 +101,11 @@ def stored_contents(session: Session) -> GalleryContents:
     return GalleryContents(np.array(ids, dtype=np.int64)[order], tuple(people[i] for i in order), all_sums[order])
 
 
-def templates_by_id(session: Session, template_ids: Collection[int], dim: int) -> StoredTemplates:
-    """Those of these templates that (still) exist and belong to active people."""
-    ids = sorted(template_ids)
+def templates_by_id(session: Session, template_ids: Collection[int], model: str, dim: int) -> StoredTemplates:
+    """Those of these templates that (still) exist, belong to active people, and were embedded by a model."""
     rows: list[Row[int, str, bytes]] = []
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        rows.extend(session.execute(_active_templates().where(Template.id.in_(ids[start : start + _IDS_AT_ONCE]))))
+    for some in _portions(template_ids):
+        rows.extend(session.execute(_active_templates(model).where(Template.id.in_(some))))
     return _arrays(rows, dim)
 
 
@@ -129,12 +155,35 @@ def lock_gallery(session: Session) -> None:
     session.execute(update(GalleryState).where(GalleryState.id == 1).values(revision=GalleryState.revision))
 
 
-def _active_templates() -> Select[int, str, bytes]:
+def _active_templates(model: str) -> Select[int, str, bytes]:
+    """Of each template the embedding by a model: its own, or the one that was made of its crop later."""
+    is_own = Template.model == model
+    embedding = case((is_own, Template.embedding), else_=TemplateEmbedding.embedding).label("embedding")
     return (
-        select(Template.id, Template.person_id, Template.embedding)
+        select(Template.id, Template.person_id, embedding)
         .join(Person, Person.id == Template.person_id)
-        .where(Person.active)
+        .outerjoin(TemplateEmbedding, _of_model(model))
+        .where(Person.active, or_(is_own, TemplateEmbedding.template_id.is_not(None)))
     )
+
+
+def _unembedded(model: str) -> Select[Template]:
+    return (
+        select(Template)
+        .join(Person, Person.id == Template.person_id)
+        .outerjoin(TemplateEmbedding, _of_model(model))
+        .where(Person.active, Template.model != model, TemplateEmbedding.template_id.is_(None))
+    )
+
+
+def _of_model(model: str) -> ColumnElement[bool]:
+    return and_(TemplateEmbedding.template_id == Template.id, TemplateEmbedding.model == model)
+
+
+def _portions(ids: Collection[int]) -> Iterator[list[int]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _IDS_AT_ONCE):
+        yield ordered[start : start + _IDS_AT_ONCE]
 
 
 def _arrays(rows: Sequence[Row[int, str, bytes]], dim: int) -> StoredTemplates:

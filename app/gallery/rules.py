@@ -4,10 +4,10 @@ from ml.errors import ModelError
 
 
 def refuse_other_model(stored: str | None, used: str) -> None:
-    """Embeddings of different networks are never compared, nor kept side by side.
+    """Embeddings of different models are never compared.
 
     Raises:
-        ModelError: the stored templates come from another backbone than the one in use.
+        ModelError: the stored templates are searched with another model than the one in use.
     """
     if stored not in (None, used):
         raise ModelError(

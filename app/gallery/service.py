@@ -27,6 +27,12 @@ def state(session: Session, indexes: GalleryIndexes) -> schemas.GalleryState:
     )
 
 
+def live_replicas(session: Session) -> list[GalleryReplicaRow]:
+    """Those that were heard of lately."""
+    silent_before = shared_now(session) - timedelta(seconds=SILENT_AFTER_S)
+    return [row for row in registry.all_replicas(session) if row.seen_at >= silent_before]
+
+
 def request_audit(session: Session, caller: Principal, indexes: GalleryIndexes) -> schemas.GalleryState:
     """Every replica is to compare itself with the database."""
     registry.request_audit(session)

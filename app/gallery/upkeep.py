@@ -1,10 +1,12 @@
 """Everything that a process which holds the gallery runs beside it."""
 
 from app.db.engine import Database
+from app.gallery import queries
 from app.gallery.bell import bell_of
 from app.gallery.caretaker import Caretaker, Kind
 from app.gallery.follower import Follower
 from app.gallery.replica import GalleryReplica
+from app.gallery.rules import refuse_other_model
 
 
 class Upkeep:
@@ -22,6 +24,8 @@ class Upkeep:
         Raises:
             ModelError: the stored embeddings come from another backbone than the one in use.
         """
+        with self._database.read() as session:
+            refuse_other_model(queries.stored_model(session), self.replica.model)
         self.replica.rebuild()
         self.follower = Follower(self.replica, bell_of(self._database))
         self.follower.start()

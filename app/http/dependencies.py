@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.db.engine import Database
+from app.hashing import SlowHasher
 from app.sealing import Sealer
 from app.settings import Settings
 
@@ -31,8 +32,20 @@ async def _sealer(request: Request) -> Sealer:
     return sealer
 
 
+async def _pin_hasher(request: Request) -> SlowHasher:
+    hasher: SlowHasher = request.app.state.pin_hasher
+    return hasher
+
+
+async def _password_hasher(request: Request) -> SlowHasher:
+    hasher: SlowHasher = request.app.state.password_hasher
+    return hasher
+
+
 DatabaseDep = Annotated[Database, Depends(_database)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 SealerDep = Annotated[Sealer, Depends(_sealer)]
+PinHasherDep = Annotated[SlowHasher, Depends(_pin_hasher)]
+PasswordHasherDep = Annotated[SlowHasher, Depends(_password_hasher)]
 GalleryChangedDep = Annotated[Callable[[], None], Depends(_gallery_changed)]
 """Call after the commit of anything that changed the gallery."""

@@ -3,13 +3,15 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import DATABASE_AWAY, problem_for, problem_response
+from app.errors import DATABASE_AWAY, ProblemError, problem_for, problem_response
 from app.inference.admission import InferenceBusyError
 from app.logs import safe_message, safe_traceback
 
@@ -19,6 +21,14 @@ _ROUTINE = {"/health/live", "/health/ready", "/metrics"}
 
 Observe = Callable[[str, str, int | None, float], None]
 """Takes method, route pattern, status and seconds of every request."""
+Respond = Callable[[Request, ProblemError], Awaitable[Response]]
+"""Makes the answer of a refusal."""
+
+
+async def respond_with_problem(request: Request, problem: ProblemError) -> Response:
+    """For programs."""
+    return problem_response(problem, request.state.request_id)
+
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +36,10 @@ log = structlog.get_logger(__name__)
 class RequestContextMiddleware:
     """Gives each request an id (the caller's own if it is sane) and turns every exception into a problem."""
 
-    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe, respond: Respond = respond_with_problem) -> None:
         self.app = app
         self._observe = observe
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,18 +48,22 @@ class RequestContextMiddleware:
         request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await _Exchange(self.app, scope, receive, send, request_id).run(self._observe)
+            exchange = _Exchange(self.app, scope, receive, send, request_id, self._respond)
+            await exchange.run(self._observe)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request_id: str, respond: Respond
+    ) -> None:
         self._app = app
         self._scope = scope
         self._receive = receive
         self._send = send
         self._request_id = request_id
+        self._respond = respond
         self._status: int | None = None
         self._is_turned_away = False
 
@@ -78,7 +93,8 @@ class _Exchange:
             log.error("http.failed", code=problem.code, exception=safe_traceback(exc))
         if self._status is not None:
             raise exc  # half an answer is out: all that is left is to break the connection
-        await problem_response(problem, self._request_id)(self._scope, self._receive, self._send_with_id)
+        answer = await self._respond(Request(self._scope), problem)
+        await answer(self._scope, self._receive, self._send_with_id)
 
     @property
     def _route(self) -> str:

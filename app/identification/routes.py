@@ -131,7 +131,7 @@ async def identify(
     def conclude() -> schemas.Identification:
         identified = identifier.decide(seen, request_id, caller)
         metrics.observe(identified.timing)
-        return service.answer(identified, database, top_k, identifier.inference.info.model, request_id)
+        return service.answer(identified, database, top_k, request_id)
 
     return await run_in_threadpool(conclude)
 
@@ -156,7 +156,7 @@ def identify_video(
     request_id = request.state.request_id
     with slots.one():
         identified = identifier.identify(_on_disk(video), request_id, caller)
-    return videos.answer(identified, database, top_k, identifier.reader.inference.info.model, request_id)
+    return videos.answer(identified, database, top_k, request_id)
 
 
 @router.post("/compare", dependencies=[CAMERA, Depends(require_type(FORM, FORM_WITHOUT_FILES, send=_SEND_TWO))])
@@ -169,10 +169,10 @@ async def compare(
 ) -> schemas.Comparison:
     """Compares the most prominent faces of two pictures, without the gallery."""
     score, first, second = await identifier.compare(await a.read(), await b.read(), partial(unless_gone, request))
-    bounds = identifier.inference.card.pair_bounds
+    bounds = identifier.inference.card_of(first.model).pair_bounds
     return schemas.Comparison(
         request_id=request.state.request_id,
-        model=identifier.inference.info.model,
+        model=first.model,
         score=round(score, 6),
         same_person=True if score >= bounds.same else False if score < bounds.different else None,
         bounds={"different": bounds.different, "same": bounds.same},

@@ -23,12 +23,13 @@ MAX_CANDIDATES = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """What is searched for: unit-norm `embedding (D,)`, and the quality of the face behind it.
+    """What is searched for: unit-norm `embedding (D,)` made by `model`, and the quality of the face behind it.
 
     `agreement` as in `ml.scoring.rank_candidates`, for what is pooled from several frames.
     """
 
     embedding: FloatArray
+    model: str
     quality: Quality
     agreement: float = 1.0
 
@@ -83,11 +84,16 @@ class Searcher:
         is_seen_with: NDArray[np.bool_] | None = None,
         limits: QualityLimits = SEARCH_LIMITS,
     ) -> Searched:
-        """As `search`, without storing anything: for whoever does that in a transaction of their own."""
-        card = self.inference.card
+        """As `search`, without storing anything: for whoever does that in a transaction of their own.
+
+        All probes are of one model: they are searched among templates of that model, and decided at its threshold,
+        whichever is in force by now.
+        """
+        model = probes[0].model if probes else self.gallery.model
+        card = self.inference.card_of(model)
         embeddings = np.array([probe.embedding for probe in probes], dtype=np.float32).reshape(len(probes), card.dim)
-        hits, version = self.gallery.search(embeddings, MAX_CANDIDATES)
-        point = self.point.read()
+        hits, version = self.gallery.search(embeddings, MAX_CANDIDATES, model)
+        point = self.point.read(model)
         ranked = [
             rank_candidates(near, card.score_rule, MAX_CANDIDATES, probe.agreement)
             for near, probe in zip(hits, probes, strict=True)
@@ -104,6 +110,6 @@ class Searcher:
             threshold=point.threshold,
             operating_point_id=point.id,
             gallery_revision=version.revision,
-            model=self.gallery.model,
+            model=model,
         )
         return Searched(faces, circumstances, [None] * len(faces), version, point, limits)

@@ -121,35 +121,33 @@ class Identifier:
 
         One image after the other, so that a call never holds more than one of them decoded.
         """
+        model = self.inference.info.model
         with self.inference.place() as place:
-            first, second = [await self._only_face(name, data, place, wait) for name, data in (("a", a), ("b", b))]
+            pictures = (("a", a), ("b", b))
+            first, second = [await self._only_face(name, data, place, model, wait) for name, data in pictures]
         return float(first.embedding @ second.embedding), first, second
 
-    async def _only_face(self, name: str, data: bytes, place: Place, wait: Wait) -> Sample:
+    async def _only_face(self, name: str, data: bytes, place: Place, model: str, wait: Wait) -> Sample:
         decoded = await wait(self.images.submit(data))
-        samples = (await wait(place.submit(Ask([decoded.image])))).samples[0]
+        samples = (await wait(place.submit(Ask([decoded.image], model=model)))).samples[0]
         if not samples:
             raise ProblemError(422, "no_face", f"No face was found in image {name}.")
         return most_prominent(Photo([decoded.in_full(sample) for sample in samples], decoded.full_wh))
 
 
-def answer(
-    identified: Identified, database: Database, top_k: int, model: str, request_id: str
-) -> schemas.Identification:
+def answer(identified: Identified, database: Database, top_k: int, request_id: str) -> schemas.Identification:
     """An identification as the API shows it."""
     with database.read() as session:
-        return answer_in(session, identified, top_k, model, request_id)
+        return answer_in(session, identified, top_k, request_id)
 
 
-def answer_in(
-    session: Session, identified: Identified, top_k: int, model: str, request_id: str
-) -> schemas.Identification:
+def answer_in(session: Session, identified: Identified, top_k: int, request_id: str) -> schemas.Identification:
     """The same in a session that is open already."""
     people = queries.person_refs(session, shown_people(identified.searched, top_k))
     width, height = identified.seen.image_wh
     return schemas.Identification(
         request_id=request_id,
-        model=model,
+        model=identified.searched.circumstances.model,
         **ground_view(identified.searched),
         image=schemas.ImageSize(width=width, height=height),
         faces=[_face_view(identified, index, people, top_k) for index in range(len(identified.seen.samples))],
@@ -184,7 +182,7 @@ def _seen(decoded: Decoded, analysis: Analysis, crops: Sequence[RgbImage], at_s:
 
 def _timed(seen: Seen, search: Callable[[Sequence[Probe]], Searched]) -> Identified:
     began = perf_counter()
-    searched = search([Probe(sample.embedding, sample.quality) for sample in seen.samples])
+    searched = search([Probe(sample.embedding, sample.model, sample.quality) for sample in seen.samples])
     ended = perf_counter()
     timing = schemas.TimingMs(
         decode=_ms(seen.decode_s),

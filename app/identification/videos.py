@@ -61,7 +61,7 @@ class ClipIdentifier:
         seen = self.reader.read(path, lambda _: None)
         read = perf_counter()
         pooled = [pool_track(track) for track in seen.tracked.tracks]
-        probes = [Probe(each.embedding, each.best.sample.quality, each.agreement) for each in pooled]
+        probes = [Probe(each.embedding, seen.model, each.best.sample.quality, each.agreement) for each in pooled]
         searched = self.searcher.search(probes, request_id, caller, _seen_together(seen.tracked.tracks))
         ended = perf_counter()
         timing = schemas.ClipTimingMs(
@@ -72,16 +72,14 @@ class ClipIdentifier:
         return IdentifiedClip(seen, [each.best for each in pooled], searched, timing)
 
 
-def answer(
-    identified: IdentifiedClip, database: Database, top_k: int, model: str, request_id: str
-) -> schemas.ClipIdentification:
+def answer(identified: IdentifiedClip, database: Database, top_k: int, request_id: str) -> schemas.ClipIdentification:
     """A clip's identification as the API shows it."""
     with database.read() as session:
         people = queries.person_refs(session, shown_people(identified.searched, top_k))
     seen = identified.seen
     return schemas.ClipIdentification(
         request_id=request_id,
-        model=model,
+        model=identified.searched.circumstances.model,
         **ground_view(identified.searched),
         video=schemas.ClipInfo(width=seen.info.width, height=seen.info.height, duration_s=seen.info.duration_s),
         frames_read=seen.n_frames,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from threading import Condition, Thread
 from time import monotonic
@@ -23,10 +22,11 @@ from app.inference.admission import (
 from app.inference.away import InferenceAwayError
 from app.inference.lanes import Lanes, Waiting
 from app.inference.metrics import InferenceMetrics
-from app.inference.port import MAX_FACES, Analysis, Ask, BatchRunner, EngineInfo, Lane
+from app.inference.port import MAX_FACES, Analysis, Ask, BatchRunner, EngineInfo, Lane, ModelNotHeldError
 from ml.backbones.card import ModelCard
+from ml.backbones.trained_file import TrainedWeights
 from ml.errors import ModelError
-from ml.types import RgbImage
+from ml.types import Chip, FloatArray, RgbImage
 
 MOST_WAITING = 64
 # Refusals come by the hundred: the log hears of them this often.
@@ -69,6 +69,32 @@ class BatchedInference:
     def info(self) -> EngineInfo:
         return self._runner.info
 
+    @property
+    def models(self) -> Sequence[str]:
+        return self._runner.models
+
+    @property
+    def takes_chips(self) -> bool:
+        return self._runner.takes_chips
+
+    def card_of(self, model: str) -> ModelCard:
+        return self._runner.card_of(model)
+
+    def hold(self, model: str, backbone: str, weights: TrainedWeights | None) -> None:
+        self._runner.hold(model, backbone, weights)
+
+    def describe(self, model: str, card: ModelCard) -> None:
+        self._runner.describe(model, card)
+
+    def serve(self, model: str) -> None:
+        self._runner.serve(model)
+
+    def let_go(self, model: str) -> None:
+        self._runner.let_go(model)
+
+    def embed_chips(self, chips: Sequence[Chip], model: str | None = None) -> FloatArray:
+        return self._runner.embed_chips(chips, model)
+
     def check_room(self) -> None:
         with self._changed:
             self._admit(self._admission.usual)
@@ -94,9 +120,13 @@ class BatchedInference:
             return self._add(waiting)
 
     def analyze(
-        self, images: Sequence[RgbImage], max_faces: int = MAX_FACES, lane: Lane = Lane.INTERACTIVE
+        self,
+        images: Sequence[RgbImage],
+        max_faces: int = MAX_FACES,
+        lane: Lane = Lane.INTERACTIVE,
+        model: str | None = None,
     ) -> Analysis:
-        return self.submit(Ask(images, max_faces), lane).result()
+        return self.submit(Ask(images, max_faces, model), lane).result()
 
     def collect(self) -> Iterable[Metric]:
         with self._changed:
@@ -156,15 +186,16 @@ class BatchedInference:
         if waiting.lane is Lane.INTERACTIVE:
             self._admission.saw(waiting.size)
         self._lanes.add(waiting)
-        waiting.future.add_done_callback(partial(self._forget, waiting))
+        # Nothing that leads back to the ask: its pictures would stay until somebody looks for cycles, for minutes.
+        waiting.future.add_done_callback(self._forget)
         self._changed.notify_all()
         return waiting.future
 
-    def _forget(self, waiting: Waiting, future: Future[Analysis]) -> None:
+    def _forget(self, future: Future[Analysis]) -> None:
         """Whoever cancels frees their place."""
         if future.cancelled():
             with self._changed:
-                self._lanes.remove(waiting)
+                self._lanes.remove(future)
                 self._changed.notify_all()
 
     def _work(self) -> None:
@@ -230,6 +261,8 @@ class BatchedInference:
 
 def _concerns_everybody(error: BaseException) -> bool:
     """Whether each ask by itself would meet the same: the networks are away, or have too much to do."""
+    if isinstance(error, ModelNotHeldError):
+        return False
     return isinstance(error, ModelError | InferenceAwayError | InferenceBusyError)
 
 

@@ -1,20 +1,22 @@
 """A video file -> the tracks of everybody in it: frames are decoded, shrunk, looked at in small batches, and let go."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 
+from app.crops.cutting import FaceCrop, cut_face
 from app.inference.port import Analysis, Ask, Inference, Lane
 from app.settings import Settings
-from ml.enrolling import Photo
-from ml.quality import ENROLL_LIMITS, SEARCH_LIMITS, QualityLimits
+from ml.enrolling import Photo, most_prominent
+from ml.people import main_track
+from ml.quality import ENROLL_LIMITS, SEARCH_LIMITS, QualityLimits, reasons_against
 from ml.tracking import TrackedClip, Tracker
-from ml.types import RgbImage, Sample
+from ml.types import Face, RgbImage, Sample
 from ml.video import VideoFrame, VideoInfo, VideoLimits, probe_video, read_frames
 
 # A head that turns slowly shows every pose in so many frames a second; more of them only repeat it.
@@ -61,13 +63,20 @@ def video_limits(settings: Settings) -> VideoLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenClip:
-    """What was seen in a clip; boxes are pixels of the frames as they were looked at, `scale` times as large."""
+    """What was seen in a clip; boxes are pixels of the frames as they were looked at, `scale` times as large.
+
+    `model` embedded all faces.
+
+    `crops` are those of the person whom the clip is about, by the frame's number, where crops are wanted.
+    """
 
     info: VideoInfo
     scale: float
     tracked: TrackedClip
     n_frames: int
     n_faces: int
+    model: str
+    crops: Mapping[int, FaceCrop] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +86,56 @@ class ClipReader:
     inference: Inference
     limits: VideoLimits
     look: Look
+    keeps_crops: bool = False
 
     def read(self, path: Path, on_progress: OnProgress) -> SeenClip:
         """Look at a whole clip; VideoError when it is not one, or too large."""
         info = probe_video(path, self.limits)
         rate = _rate(info, self.look.enough_frames)
         scale = min(1.0, self.look.longer_side_px / max(info.width, info.height))
-        tracker = Tracker(self.inference.card.pair_bounds, self.look.quality)
+        model = self.inference.info.model  # of all frames, whatever is switched meanwhile
+        tracker = Tracker(self.inference.card_of(model).pair_bounds, self.look.quality)
         n_frames = n_faces = 0
+        crops: dict[int, tuple[Face, FaceCrop]] = {}
         frames = read_frames(path, self.limits, frames_per_second=rate)
         for batch in _batches(_thinned(frames, 1 / rate)):
             images = [_scaled(frame.image, scale) for frame in batch]
-            for frame, image, samples in zip(batch, images, self._looked_at(images), strict=True):
+            for frame, image, samples in zip(batch, images, self._looked_at(images, model), strict=True):
                 tracker.add(frame.index, frame.time_s, Photo(samples, (image.shape[1], image.shape[0])))
                 n_faces += len(samples)
+                if self.keeps_crops and (face := self._main_face(samples, image)):
+                    crops[frame.index] = face.face, cut_face(image, face)
             n_frames += len(batch)
             on_progress(_share(batch[-1].time_s, n_frames, info))
-        return SeenClip(info, scale, tracker.finish(), n_frames, n_faces)
+        tracked = tracker.finish()
+        return SeenClip(info, scale, tracked, n_frames, n_faces, model, _crops_of_main(tracked, crops))
 
-    def _looked_at(self, images: Sequence[RgbImage]) -> Iterator[list[Sample]]:
+    def _main_face(self, samples: Sequence[Sample], image: RgbImage) -> Sample | None:
+        """The most prominent of the clear faces: of each frame one crop is held, so that memory is bounded.
+
+        A crop is some 30 kB, so a clip of ten minutes takes 30 MB while it is read, and 4 MB from then on.
+        """
+        clear = [sample for sample in samples if not reasons_against(sample.quality, self.look.quality)]
+        return most_prominent(Photo(clear, (image.shape[1], image.shape[0]))) if clear else None
+
+    def _looked_at(self, images: Sequence[RgbImage], model: str) -> Iterator[list[Sample]]:
         """The samples of each image; where one fails, nobody looks at those behind it."""
         asked: list[Future[Analysis]] = []
         try:
             for image in images:
-                asked.append(self.inference.submit(Ask([image], _MOST_FACES), Lane.BULK))
+                asked.append(self.inference.submit(Ask([image], _MOST_FACES, model), Lane.BULK))
             for answer in asked:
                 yield answer.result().samples[0]
         finally:
             for answer in asked:
                 answer.cancel()
+
+
+def _crops_of_main(tracked: TrackedClip, crops: Mapping[int, tuple[Face, FaceCrop]]) -> dict[int, FaceCrop]:
+    """Only the faces that may be enrolled."""
+    main = main_track(tracked)
+    kept = {} if main is None else {face.index: face.sample.face for face in main.faces}
+    return {index: crop for index, (face, crop) in crops.items() if kept.get(index) is face}
 
 
 def _rate(info: VideoInfo, enough_frames: int) -> float:

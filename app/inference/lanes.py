@@ -48,11 +48,14 @@ class Lanes:
         self._lines[waiting.lane].append(waiting)
         self._sizes[waiting.lane] += waiting.size
 
-    def remove(self, waiting: Waiting) -> None:
-        """Take out of its lane whoever is still there."""
-        if waiting in self._lines[waiting.lane]:
-            self._lines[waiting.lane].remove(waiting)
-            self._sizes[waiting.lane] -= waiting.size
+    def remove(self, future: Future[Analysis]) -> None:
+        """Take out of its lane whoever looks at this, if they are still there."""
+        for lane, line in self._lines.items():
+            for waiting in line:
+                if waiting.future is future:
+                    line.remove(waiting)
+                    self._sizes[lane] -= waiting.size
+                    return
 
     def clear(self) -> list[Waiting]:
         """Take out everybody."""

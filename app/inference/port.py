@@ -12,11 +12,21 @@ from prometheus_client import Metric
 from app.inference.admission import InferenceBusyError as InferenceBusyError
 from app.inference.admission import InferenceClosedError as InferenceClosedError
 from ml.backbones.card import ModelCard
-from ml.types import RgbImage, Sample
+from ml.backbones.trained_file import TrainedWeights
+from ml.errors import ModelError
+from ml.types import Chip, FloatArray, RgbImage, Sample
 
 # Most faces of one image that are embedded: nobody is shown more, and a photo to enrol is of one person. Without a
 # bound, a picture with thousands of faces in it would keep everybody else waiting for minutes.
 MAX_FACES: Final = 100
+
+
+class ModelNotHeldError(ModelError):
+    """A model that is not loaded, or not any more: what was asked of it has to be asked of the one in force."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is not loaded here: send the picture again, for the model in force")
+        self.model = model
 
 
 class Lane(StrEnum):
@@ -32,10 +42,15 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """Upright `(H, W, 3)` uint8 RGB images of one caller, and how many faces of each are wanted, the biggest first."""
+    """Upright `(H, W, 3)` uint8 RGB images of one caller, and how many faces of each are wanted, the biggest first.
+
+    `model` is the word of the model that shall embed them, for whoever asks several times and compares the answers;
+    None: the one in force.
+    """
 
     images: Sequence[RgbImage]
     max_faces: int = MAX_FACES
+    model: str | None = None
 
     @property
     def n_images(self) -> int:
@@ -85,16 +100,73 @@ class BatchLimits:
     linger_s: float = 0.0
 
 
-class BatchRunner(Protocol):
-    """Runs one batch on the networks, here or on another machine; safe for as many threads as `n_at_once`."""
+class Models(Protocol):
+    """The models that are loaded, one of which is in force; safe for use from several threads.
+
+    Every answer says by its samples' `model` what embedded them, so that nobody has to guess.
+    """
 
     @property
     def card(self) -> ModelCard:
-        """The backbone's model card."""
+        """The card of the model in force."""
 
     @property
     def info(self) -> EngineInfo:
         """What really runs."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The words of all that are loaded."""
+
+    @property
+    def takes_chips(self) -> bool:
+        """Whether `embed_chips` can be asked: networks on other machines take whole pictures only."""
+
+    def card_of(self, model: str) -> ModelCard:
+        """The card of a loaded model.
+
+        Raises:
+            ModelNotHeldError: it is not loaded.
+        """
+
+    def hold(self, model: str, backbone: str, weights: TrainedWeights | None) -> None:
+        """Load a model beside the others, unless it is there.
+
+        Args:
+            model: its word.
+            backbone: as `ml.backbones.load_backbone` takes it.
+            weights: what was trained; None: the backbone as it was published.
+
+        Raises:
+            ModelError: it cannot be loaded, or these networks run where it cannot be brought to.
+        """
+
+    def describe(self, model: str, card: ModelCard) -> None:
+        """Use this card for a loaded model from now on: what its scores mean was measured here.
+
+        Raises:
+            ModelNotHeldError: it is not loaded.
+        """
+
+    def serve(self, model: str) -> None:
+        """Embed with this loaded model from the next batch on."""
+
+    def let_go(self, model: str) -> None:
+        """Unload a model; nothing where it is in force, or not loaded."""
+
+    def embed_chips(self, chips: Sequence[Chip], model: str | None = None) -> FloatArray:
+        """Embed `(S, S, 3)` uint8 RGB chips as a loaded model wants them: `(N, D)` float32 unit-norm.
+
+        Pictures of cameras go between portions of a few chips. Empty case: `(0, D)`.
+
+        Raises:
+            ModelNotHeldError: the model is not loaded.
+            ModelError: chips of another size, or the networks run on other machines, which take whole pictures only.
+        """
+
+
+class BatchRunner(Models, Protocol):
+    """Runs one batch on the networks, here or on another machine; safe for as many threads as `n_at_once`."""
 
     @property
     def n_at_once(self) -> int:
@@ -126,16 +198,8 @@ class Place(Protocol):
         """
 
 
-class Inference(Protocol):
+class Inference(Models, Protocol):
     """Finds and embeds faces; may be called from any thread."""
-
-    @property
-    def card(self) -> ModelCard:
-        """The backbone's model card."""
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
 
     def check_room(self) -> None:
         """Ask whether `place` would refuse, without taking one; quick.
@@ -162,7 +226,11 @@ class Inference(Protocol):
         """
 
     def analyze(
-        self, images: Sequence[RgbImage], max_faces: int = MAX_FACES, lane: Lane = Lane.INTERACTIVE
+        self,
+        images: Sequence[RgbImage],
+        max_faces: int = MAX_FACES,
+        lane: Lane = Lane.INTERACTIVE,
+        model: str | None = None,
     ) -> Analysis:
         """`submit`, and wait for the result."""
 

@@ -5,7 +5,7 @@ when none is left, callers are told: nothing ever runs on this machine instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Event
 from time import monotonic, sleep
@@ -21,15 +21,17 @@ from app.inference.away import MOST_LOST, InferenceAwayError, InferenceFailedErr
 from app.inference.exchange import Trouble, TroubleKind, WorkerClient
 from app.inference.facts import EngineFacts
 from app.inference.metrics import workers_metrics
-from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
+from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane, ModelNotHeldError
 from app.inference.wire import Answer, Batch
 from app.inference.workers import LONGEST_BUSY_S, Worker, Workers
 from app.periodic import Periodic
 from app.settings import Settings
 from ml.backbones.card import ModelCard
+from ml.backbones.trained_file import TrainedWeights
 from ml.detection import check_images
+from ml.embedding import unit
 from ml.errors import ModelError
-from ml.types import RgbImage
+from ml.types import Chip, FloatArray, RgbImage, Sample
 
 # However slow a worker is, a picture is not slower by its size than this: ten times what two cores take.
 TIMEOUT_PER_MEGAPIXEL_S: Final = 2.0
@@ -72,17 +74,40 @@ class _Tries:
         self.n_lost += trouble.kind is TroubleKind.LOST
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Head:
+    """What is done here to the workers' embeddings; nothing where there are no weights."""
+
+    card: ModelCard
+    weights: TrainedWeights | None
+
+    def applied(self, samples: list[Sample], model: str) -> list[Sample]:
+        if self.weights is None or not samples:
+            return samples
+        base = np.array([sample.embedding for sample in samples], dtype=np.float32)
+        projected = unit(base @ self.weights.tensors["weight"].T + self.weights.tensors["bias"])
+        return [
+            Sample(sample.face, sample.quality, embedding, model)
+            for sample, embedding in zip(samples, projected, strict=True)
+        ]
+
+
 class RemoteRunner:
     """Runs batches on workers; as many at once as `n_at_once`."""
 
+    takes_chips = False
+
     def __init__(self, settings: Settings, client: WorkerClient, facts: Sequence[EngineFacts], card: ModelCard) -> None:
         """`connect` makes one."""
-        self.card = card
         self.n_at_once = settings.inference_at_once * len(settings.inference_addresses)
         self.workers = Workers(settings.inference_addresses)
         self._client = client
         self._timeout_s = settings.inference_timeout_s
         self._word, self._model = facts[0].word, facts[0].model
+        self._base_dim = card.dim
+        # What the workers run, and what was trained on top of that, which is small enough to be done here.
+        self._heads = {self._model: _Head(card, None)}
+        self._served = self._model
         self._max_images = min(each.max_images for each in facts)
         self._max_bytes = min(each.max_bytes for each in facts)
         best_images = min(each.best_images for each in facts)
@@ -90,7 +115,7 @@ class RemoteRunner:
         devices = sorted({each.device for each in facts})
         plans, grounds = (sorted({getattr(each, name) for each in facts}) for name in ("plan", "ground"))
         device = f"remote ({', '.join(devices)})"
-        self.info = EngineInfo(facts[0].model, facts[0].detector, device, ", ".join(plans), ", ".join(grounds))
+        self._info = EngineInfo(facts[0].model, facts[0].detector, device, ", ".join(plans), ", ".join(grounds))
         self._closing = Event()
         self._prober = Periodic("inference-probe", self._probe, _PROBE_EVERY_S)
         self._prober.start()
@@ -104,12 +129,63 @@ class RemoteRunner:
             InferenceAwayError: no worker answers.
             InferenceFailedError: several workers failed at this very batch.
         """
+        heads = [(ask.model or self._served, self._head(ask.model or self._served)) for ask in asks]
         for ask in asks:
             check_images(ask.images)
         answers = [self._ask(batch) for batch in self._batches(asks, lane)]
         samples = iter([found for answer in answers for found in answer.samples])
         detect_s, embed_s = sum(answer.detect_s for answer in answers), sum(answer.embed_s for answer in answers)
-        return [Analysis(list(islice(samples, ask.n_images)), 0.0, detect_s, embed_s) for ask in asks]
+        return [
+            Analysis([head.applied(found, word) for found in islice(samples, ask.n_images)], 0.0, detect_s, embed_s)
+            for ask, (word, head) in zip(asks, heads, strict=True)
+        ]
+
+    @property
+    def card(self) -> ModelCard:
+        return self._heads[self._served].card
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(self._info, model=self._served)
+
+    @property
+    def models(self) -> Sequence[str]:
+        return tuple(self._heads)
+
+    def card_of(self, model: str) -> ModelCard:
+        return self._head(model).card
+
+    def hold(self, model: str, backbone: str, weights: TrainedWeights | None) -> None:
+        if model in self._heads:
+            return
+        if weights is None or weights.kind != "projection" or weights.base_word != self._model:
+            raise ModelError(
+                f"{model} is a network of its own, and the networks run on other machines: start `rollcall inference` "
+                "and the service with it, or run the networks here (unset ROLLCALL_INFERENCE_URLS) to switch"
+            )
+        self._heads = {**self._heads, model: _Head(weights.card, weights)}
+
+    def describe(self, model: str, card: ModelCard) -> None:
+        self._heads = {**self._heads, model: replace(self._head(model), card=card)}
+
+    def serve(self, model: str) -> None:
+        self._head(model)
+        self._served = model
+
+    def let_go(self, model: str) -> None:
+        if model not in (self._served, self._model):
+            self._heads = {word: head for word, head in self._heads.items() if word != model}
+
+    def embed_chips(self, chips: Sequence[Chip], model: str | None = None) -> FloatArray:
+        if not chips:
+            return np.empty((0, self.card.dim), dtype=np.float32)
+        raise ModelError("the networks run on other machines, which take whole pictures: run them here for this")
+
+    def _head(self, model: str) -> "_Head":
+        head = self._heads.get(model)
+        if head is None:
+            raise ModelNotHeldError(model)
+        return head
 
     def collect(self) -> Iterator[Metric]:
         return workers_metrics(self.workers.snapshot())
@@ -172,7 +248,7 @@ class RemoteRunner:
         """One request to one worker, and what it means for the worker's breaker."""
         try:
             answer = self._client.analyze(
-                worker.url, batch, timeout_s, dim=self.card.dim, word=self._word, model=self._model
+                worker.url, batch, timeout_s, dim=self._base_dim, word=self._word, model=self._model
             )
         except Trouble as trouble:
             self._note(worker, trouble, batch.lane)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
 from time import monotonic
@@ -17,12 +17,15 @@ from app.errors import DATABASE_AWAY
 from app.inference.away import InferenceAwayError
 from app.jobs import queries
 from app.jobs.rules import Claim
+from app.sealing import Sealer
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.gallery.replica import GalleryReplica
     from app.gallery.upkeep import Upkeep
     from app.inference.port import Inference
+    from app.models.holding import ModelHolder
+    from app.models.understudy import Understudy
 
 # Handlers may report for every frame: what changes faster than a person reads is not written.
 _REPORT_EVERY_S = 0.5
@@ -70,6 +73,7 @@ class Equipment:
 
     settings: Settings
     database: Database
+    _understudy: "Understudy" = field(init=False)
 
     @cached_property
     def inference(self) -> "Inference":
@@ -77,6 +81,7 @@ class Equipment:
             from app.inference.loading import load_inference
 
             inference = load_inference(self.settings)
+            self._holder(inference).begin()
         return inference
 
     @property
@@ -86,17 +91,29 @@ class Equipment:
     def close(self) -> None:
         """Put away what was loaded; the networks end with the process."""
         if "_upkeep" in vars(self):
+            self._understudy.stop()
             self._upkeep.stop()
+
+    def _holder(self, inference: "Inference") -> "ModelHolder":
+        from app.models.holding import ModelHolder
+
+        return ModelHolder(self.database, inference, Sealer.of(self.settings), self.settings.backbone)
 
     @cached_property
     def _upkeep(self) -> "Upkeep":
         with _loading():
             from app.gallery.replica import GalleryReplica
             from app.gallery.upkeep import Upkeep
+            from app.models.understudy import Understudy
 
+            self._holder(self.inference).begin()  # a job may have switched since the networks were loaded
             gallery = GalleryReplica(self.database, model=self.inference.info.model, dim=self.inference.card.dim)
             upkeep = Upkeep(self.database, gallery, "worker")
+            holder = self._holder(self.inference)
+            # Embedding whoever is new is left to the service, which always runs.
+            self._understudy = Understudy(self.database, holder, gallery, upkeep.caretaker)
             upkeep.start()
+            self._understudy.start()
         return upkeep
 
 

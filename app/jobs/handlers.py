@@ -30,13 +30,36 @@ def built_in() -> Kinds:
     Work that others shall not wait for, or that needs machines of its own, gets another queue by naming it here, such
     as `training` or `upkeep`.
     """
-    return {"enroll_video": Kind("video", _enroll_video)}
+    return {
+        "enroll_video": Kind("video", _enroll_video),
+        "retrain": Kind("training", _retrain),
+        "measure_backbone": Kind("training", _measure_backbone),
+        "promote_model": Kind("training", _promote_model),
+    }
 
 
 def _enroll_video(context: JobContext) -> dict[str, Any]:
     from app.enrolment.jobs import enroll_video
 
     return enroll_video(context)
+
+
+def _retrain(context: JobContext) -> dict[str, Any]:
+    from app.models.retraining import retrain
+
+    return retrain(context)
+
+
+def _measure_backbone(context: JobContext) -> dict[str, Any]:
+    from app.models.retraining import measure_backbone
+
+    return measure_backbone(context)
+
+
+def _promote_model(context: JobContext) -> dict[str, Any]:
+    from app.models.switching import promote_model
+
+    return promote_model(context)
 
 
 def load(place: str | None) -> Kinds:

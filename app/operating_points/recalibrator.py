@@ -8,6 +8,7 @@ from time import monotonic
 import structlog
 
 from app.db.engine import Database
+from app.gallery.queries import stored_model
 from app.gallery.replica import GalleryReplica
 from app.logs import log_failure
 from app.operating_points import queries
@@ -129,6 +130,8 @@ class Recalibrator:
     def _calibrate(self, requests: Sequence[str]) -> None:
         calibrated = self._calibrator.fresh()
         with self._database.write_in_turn() as session:
+            if stored_model(session) not in (None, calibrated.model):
+                return  # another model was put in force meanwhile; what it needs is found with the next look
             requested_by = queries.take_requests(session, requests)
             for by in requested_by:
                 recalibrate(session, calibrated, by, "asked for")

@@ -73,6 +73,8 @@ class LiveEstimate(BaseModel):
     fnir: Interval | None = Field(description="Share of enrolled people's faces not named, or named as somebody else.")
     misidentification: Interval | None = Field(description="The latter alone.")
     advice: str | None = Field(description="What to judge before there is an estimate; null when there is one.")
+    n_identified_wanted: int = Field(description="How many more named faces have to be judged before there is one.")
+    n_unknown_wanted: int = Field(description="How many more unknown faces have to be judged.")
 
 
 class CurrentOperatingPoint(OperatingPoint):
@@ -201,12 +203,17 @@ class Preview(BaseModel):
 class Curve(BaseModel):
     """Rates by threshold for the operating point in force, and how the scores it rests on are spread.
 
-    Bin i of a histogram reaches from `bin_edges[i]` to `bin_edges[i + 1]`.
+    Bin i of a histogram reaches from `bin_edges[i]` to `bin_edges[i + 1]`. The ends of the rates' 95 % intervals are
+    empty for a point that an earlier release made.
     """
 
     thresholds: list[float]
     fpir: list[float]
+    fpir_low: list[float] = []
+    fpir_high: list[float] = []
     fnir: list[float]
+    fnir_low: list[float] = []
+    fnir_high: list[float] = []
     bin_edges: list[float]
     mated_histogram: list[int]
     non_mated_histogram: list[int]

@@ -5,6 +5,7 @@ A calibration is made first, outside any transaction; then the point is stored, 
 
 from dataclasses import asdict
 
+from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from app.audit.service import record
@@ -27,6 +28,8 @@ SYSTEM = "system"
 # Decisions that a preview decides again: enough to see a share of 1 %, and done in half a second.
 _PREVIEWED = 5000
 _CHANGES_SHOWN = 200
+# A threshold that lets nobody through, or everybody, means no rate.
+_LEAST_FPIR = 1e-6
 
 
 def ensure_point(database: Database, calibrator: Calibrator) -> None:
@@ -74,6 +77,55 @@ def restore(session: Session, calibrated: Calibrated, point_id: str, by: str, re
     row = _fix(session, calibrated, earlier.threshold, by, reason or f"restored from {point_id}")
     _audit(session, by, "threshold.restored", row, {"restored": point_id})
     return row
+
+
+def point_for(session: Session, calibrated: Calibrated) -> OperatingPoint:
+    """What would be in force with another model: in auto mode for the same target, else for the same expected FPIR."""
+    state = queries.state(session)
+    current = queries.point(session, state.current_id) if state.current_id else None
+    if state.mode == "auto" or current is None:
+        return _auto_point(calibrated, state)
+    expected = min(max(current.expected_fpir["value"], _LEAST_FPIR), 1 - _LEAST_FPIR)
+    return calibrated.calibration.point_at(calibrated.calibration.threshold(expected), calibrated.model)
+
+
+def adopt_model(session: Session, calibrated: Calibrated, by: str, reason: str) -> OperatingPointRow:
+    """Another model is in force from this commit on: its own threshold is, too. The mode stays as it is."""
+    state = _lock(session, calibrated)
+    row = _put_in_force(session, state, calibrated, point_for(session, calibrated), by, reason)
+    _audit(session, by, "threshold.set", row)
+    return row
+
+
+def resume_model(session: Session, model: str, by: str, reason: str) -> None:
+    """A model that was in force before is so again, with its last threshold; what look-alikes there are by it is found
+    out in the background.
+
+    Raises:
+        ProblemError: 409, it never was in force.
+    """
+    lock_gallery(session)
+    state = queries.lock_state(session)
+    earlier = queries.latest_in_force(session, model)
+    if earlier is None:
+        raise ProblemError(409, "model_mismatch", f"There is no threshold for {model}: promote it instead.")
+    columns = {column.key: getattr(earlier, column.key) for column in inspect(OperatingPointRow).columns}
+    row = OperatingPointRow(
+        **columns
+        | {"id": new_id("op"), "mode": state.mode, "created_at": utc_now(), "created_by": by, "reason": reason}
+    )
+    session.add(row)
+    session.flush()
+    _replace_suggestion(session, state, None)
+    state.current_id = row.id
+    queries.forget_findings(session)
+    _audit(session, by, "threshold.set", row)
+    request_recalibration(session, by)
+
+
+def rescale_complaints(session: Session, ratio: float) -> None:
+    """Margins that operators' complaints asked for, in the scores of another model."""
+    queries.scale_complaints(session, ratio)
 
 
 def request_recalibration(session: Session, by: str) -> None:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -45,23 +46,30 @@ class _Import:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A row that can be taken: its line of the file, the person, and the columns that the file has."""
+
+    line: int
+    person: schemas.PersonCreate
+    changes: dict[str, Any]
+
+
 def import_people(session: Session, rows: Sequence[Row], caller: Principal, default_zone: str) -> schemas.ImportResult:
     """Creates or updates a person per row, by employee_code; columns the file lacks are left as they are."""
     errors: list[schemas.ImportProblem] = []
     this = _Import(caller, default_zone, all_site_ids(session), assignable_ids(session))
     people = list(_valid(rows, this, errors))
-    result = schemas.ImportResult(created=0, updated=0, unchanged=0, errors=errors)
+    lines = schemas.ImportLines()
     _lock(session, people)
     for chunk in _chunks(people):
-        _write(session, chunk, this, result)
-    counts = result.model_dump(exclude={"errors"}) | {"refused": len(errors)}
-    record(session, caller.actor, "people.imported", None, counts)
-    return result
+        _write(session, chunk, this, lines)
+    counts = {name: len(numbers) for name, numbers in lines}
+    record(session, caller.actor, "people.imported", None, counts | {"refused": len(errors)})
+    return schemas.ImportResult(**counts, errors=errors, lines=lines)
 
 
-def _valid(
-    rows: Sequence[Row], this: _Import, errors: list[schemas.ImportProblem]
-) -> Iterator[tuple[schemas.PersonCreate, dict[str, Any]]]:
+def _valid(rows: Sequence[Row], this: _Import, errors: list[schemas.ImportProblem]) -> Iterator[_Good]:
     seen: set[str] = set()
     for row in rows:
         try:
@@ -77,39 +85,35 @@ def _valid(
             errors.append(schemas.ImportProblem(line=row.line, code="employee_code_repeated", detail=detail))
             continue
         seen.add(person.employee_code)
-        yield person, {name: getattr(person, name) for name in row.cells}
+        yield _Good(row.line, person, {name: getattr(person, name) for name in row.cells})
 
 
-def _lock(session: Session, people: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]]) -> None:
+def _lock(session: Session, people: Sequence[_Good]) -> None:
     """Everybody who is there already, before anybody is changed: in the order in which everybody locks people."""
-    codes = [person.employee_code for person, _ in people]
+    codes = [good.person.employee_code for good in people]
     known = sorted(id_ for some in _chunks(codes) for id_ in queries.ids_of_codes(session, some))
     for some in _chunks(known):
         lock_people(session, some)
 
 
-def _write(
-    session: Session,
-    chunk: Sequence[tuple[schemas.PersonCreate, dict[str, Any]]],
-    this: _Import,
-    result: schemas.ImportResult,
-) -> None:
-    known = queries.people_by_codes(session, [person.employee_code for person, _ in chunk])
+def _write(session: Session, chunk: Sequence[_Good], this: _Import, lines: schemas.ImportLines) -> None:
+    known = queries.people_by_codes(session, [good.person.employee_code for good in chunk])
     new: list[dict[str, Any]] = []
     changed: list[tuple[Person, str | None]] = []
-    for person, changes in chunk:
-        stored: Person | None = known.get(person.employee_code)
+    for good in chunk:
+        stored: Person | None = known.get(good.person.employee_code)
         if stored is None:
-            new.append(service.row_of(person))
+            new.append(service.row_of(good.person))
+            lines.created.append(good.line)
             continue
         shift_before = stored.shift_id
-        if service.apply(stored, changes):
+        if service.apply(stored, good.changes):
             changed.append((stored, shift_before))
+            lines.updated.append(good.line)
+        else:
+            lines.unchanged.append(good.line)
     _insert(session, new)
     _plan(session, new, changed, this)
-    result.created += len(new)
-    result.updated += len(changed)
-    result.unchanged += len(chunk) - len(new) - len(changed)
 
 
 def _plan(
@@ -138,4 +142,9 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _describe(exc: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in exc.errors())
+    return "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {_words(error)}" for error in exc.errors())
+
+
+def _words(error: ErrorDetails) -> str:
+    is_empty = error["type"] in ("too_short", "string_too_short")
+    return "must not be empty" if is_empty else error["msg"]

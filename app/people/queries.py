@@ -3,12 +3,12 @@
 import unicodedata
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, case, delete, exists, func, insert, literal, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.db.tables import Person, Template
+from app.db.tables import Person, SuspiciousTemplateRow, Template
 from ml.pose import FRONTAL_WITHIN_DEG
 
 POSES: dict[str, ColumnElement[bool]] = {
@@ -18,6 +18,12 @@ POSES: dict[str, ColumnElement[bool]] = {
     "up": Template.pitch_deg >= FRONTAL_WITHIN_DEG,
     "down": Template.pitch_deg <= -FRONTAL_WITHIN_DEG,
 }
+
+# Whoever is enrolled in fewer of these poses is recognised less reliably from the side or from above.
+ENOUGH_POSES: Final = 3
+
+FaceLack = Literal["none", "poor"]
+"""Who has no templates at all, and whose templates show fewer than `ENOUGH_POSES` poses."""
 
 
 def search_text(*words: str) -> str:
@@ -49,20 +55,28 @@ def list_people(
     query: str | None = None,
     department: str | None = None,
     active: bool | None = None,
+    lacks: FaceLack | None = None,
+    newest_first: bool = False,
     after: tuple[datetime, str] | None = None,
     limit: int,
 ) -> list[Person]:
-    """Oldest first, after the person with this `(created_at, id)`."""
-    statement = select(Person).order_by(Person.created_at, Person.id).limit(limit)
+    """Oldest first, or newest, after the person with this `(created_at, id)`."""
+    statement = select(Person).limit(limit)
     if query:
         statement = statement.where(Person.search_text.contains(search_text(query), autoescape=True))
     if department is not None:
         statement = statement.where(Person.department == department)
     if active is not None:
         statement = statement.where(Person.active == active)
-    if after is not None:
-        statement = statement.where(tuple_(Person.created_at, Person.id) > after)
-    return list(session.scalars(statement))
+    if lacks is not None:
+        statement = statement.where(_lacks(lacks))
+    return list(session.scalars(_from(statement, after, newest_first=newest_first)))
+
+
+def departments(session: Session, limit: int) -> list[str]:
+    """All that somebody is in, by name."""
+    named = select(Person.department).where(Person.department.is_not(None)).distinct()
+    return [name for name in session.scalars(named.order_by(Person.department).limit(limit)) if name]
 
 
 def enrolment_counts(session: Session, person_ids: Collection[str]) -> dict[str, dict[str, int]]:
@@ -77,6 +91,29 @@ def enrolment_counts(session: Session, person_ids: Collection[str]) -> dict[str,
     return {row["person_id"]: {name: int(row[name]) for name in ("n_templates", *POSES)} for row in rows}
 
 
+def templates_to_show(session: Session, person_id: str, limit: int) -> Sequence[Row[Any]]:
+    """A person's templates without their embeddings, newest first: all columns to show, and `is_suspicious`."""
+    columns = (
+        Template.id,
+        Template.enrolment_id,
+        Template.quality,
+        Template.yaw_deg,
+        Template.pitch_deg,
+        Template.roll_deg,
+        Template.source,
+        Template.created_at,
+    )
+    is_suspicious = SuspiciousTemplateRow.template_id.is_not(None).label("is_suspicious")
+    statement = (
+        select(*columns, is_suspicious)
+        .outerjoin(SuspiciousTemplateRow, SuspiciousTemplateRow.template_id == Template.id)
+        .where(Template.person_id == person_id)
+        .order_by(Template.id.desc())
+        .limit(limit)
+    )
+    return session.execute(statement).all()
+
+
 def template_ids(session: Session, person_id: str) -> list[int]:
     return list(session.scalars(select(Template.id).where(Template.person_id == person_id).order_by(Template.id)))
 
@@ -88,3 +125,20 @@ def insert_people(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 def delete_person(session: Session, person_id: str) -> None:
     """The database deletes the enrolments and templates with it."""
     session.execute(delete(Person).where(Person.id == person_id))
+
+
+def _from(statement: Select[Person], after: tuple[datetime, str] | None, *, newest_first: bool) -> Select[Person]:
+    key = tuple_(Person.created_at, Person.id)
+    if newest_first:
+        ordered = statement.order_by(Person.created_at.desc(), Person.id.desc())
+        return ordered.where(key < after) if after else ordered
+    ordered = statement.order_by(Person.created_at, Person.id)
+    return ordered.where(key > after) if after else ordered
+
+
+def _lacks(lack: FaceLack) -> ColumnElement[bool]:
+    if lack == "none":
+        return ~exists().where(Template.person_id == Person.id)
+    n_poses = sum((func.max(case((pose, 1), else_=0)) for pose in POSES.values()), start=literal(0))
+    shown = select(n_poses).where(Template.person_id == Person.id).scalar_subquery()  # null without templates
+    return shown < ENOUGH_POSES

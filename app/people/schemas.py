@@ -103,6 +103,14 @@ class ImportProblem(BaseModel):
     detail: str
 
 
+class ImportLines(BaseModel):
+    """Where in the file the rows that were taken are: their lines, counted from 1 with the header."""
+
+    created: list[int] = Field(default_factory=list)
+    updated: list[int] = Field(default_factory=list)
+    unchanged: list[int] = Field(default_factory=list)
+
+
 class ImportResult(BaseModel):
     """What became of each row; those with an error changed nothing."""
 
@@ -110,3 +118,4 @@ class ImportResult(BaseModel):
     updated: int
     unchanged: int
     errors: list[ImportProblem]
+    lines: ImportLines = Field(default_factory=ImportLines)

@@ -121,6 +121,10 @@ class Assigner:
 def _request(session: Session, wanted: schemas.Assign) -> EnrollRequest:
     """The same as an enrolment's; of a person who is named by id, with their code."""
     code = wanted.employee_code or people_service.get(session, wanted.person_id or "").employee_code
+    holder = people_queries.person_by_code(session, code)
+    if holder is not None and wanted.name and wanted.name != holder.name:
+        detail = "Somebody else has this employee_code. Give another one, or the person_id of the one that you mean."
+        raise ProblemError(409, "employee_code_taken", detail)
     allows_duplicate = wanted.on_duplicate == "allow"
     return EnrollRequest(code, wanted.name, has_consent=wanted.consent, allows_duplicate=allows_duplicate)
 

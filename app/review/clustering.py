@@ -19,6 +19,7 @@ from app.attendance.ledger import stand_alone
 from app.db.engine import Database
 from app.db.tables import UnknownCluster
 from app.db.types import new_id, utc_now
+from app.inference.port import Inference
 from app.review import queries, service
 from app.review.embeddings import OpenEmbeddings
 from app.review.linkage import Faces, Members, first_of_presence, link
@@ -27,7 +28,6 @@ from app.sealing import Sealer
 from app.webhooks.payloads import event_payload
 from app.webhooks.queries import event_versions
 from app.webhooks.service import announce_all
-from ml.backbones.card import ModelCard
 from ml.types import FloatArray
 
 # Put to clusters in one transaction: some ten milliseconds, in which nobody else writes to SQLite.
@@ -54,17 +54,19 @@ class _Work:
 class Clusterer:
     """Puts to clusters whatever waits for it. One run at a time in this process; `lock_clusters` sees to the others."""
 
-    def __init__(self, database: Database, sealer: Sealer, card: ModelCard, model: str) -> None:
+    def __init__(self, database: Database, sealer: Sealer, inference: Inference) -> None:
         self._database = database
-        self._card = card
-        self._model = model
-        self._embeddings = OpenEmbeddings(sealer, card.dim)
+        self._sealer = sealer
+        self._inference = inference
         self._running = Lock()
+        self._use_model()
 
     def run(self) -> int:
         """Returns how many faces were put to clusters."""
         n_put = 0
         with self._running:
+            if self._inference.info.model != self._model:
+                self._use_model()
             self._embeddings.forget_old()
             while self._is_needed():
                 if self._embeddings.is_empty:
@@ -72,6 +74,12 @@ class Clusterer:
                 with self._database.write() as session:
                     n_put += self._put_some(session)
         return n_put
+
+    def _use_model(self) -> None:
+        """From now on compare what the model in force has embedded; what another one has is not compared with that."""
+        self._model = self._inference.info.model
+        self._card = self._inference.card_of(self._model)
+        self._embeddings = OpenEmbeddings(self._sealer, self._card.dim)
 
     def _is_needed(self) -> bool:
         with self._database.read() as session:

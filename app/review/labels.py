@@ -139,6 +139,8 @@ def _view(days: int, model: str, named: NamedFaces, unnamed: UnnamedFaces, rates
         fnir=_interval(rates.fnir),
         misidentification=_interval(rates.misidentification),
         advice=_advice(named, unnamed),
+        n_identified_wanted=_named_wanted(named),
+        n_unknown_wanted=_unnamed_wanted(unnamed),
     )
 
 
@@ -151,8 +153,16 @@ def _advice(named: NamedFaces, unnamed: UnnamedFaces) -> str | None:
     if not named.n + unnamed.n:
         return "No face was decided about in this time."
     wanted = []
-    if n := n_to_judge(named.n, named.n_judged, named.n_judged):
+    if n := _named_wanted(named):
         wanted.append(f"at least {n} more events that name somebody (POST /v1/events/{{id}}/feedback)")
-    if n := n_to_judge(unnamed.n, unnamed.n_judged, unnamed.said.n):
+    if n := _unnamed_wanted(unnamed):
         wanted.append(f"at least {n} more unknown faces (POST /v1/unknowns/{{id}}/assign or dismiss, or feedback)")
     return f"Judge {' and '.join(wanted)}, as they come and not only doubtful ones." if wanted else None
+
+
+def _named_wanted(named: NamedFaces) -> int:
+    return n_to_judge(named.n, named.n_judged, named.n_judged)
+
+
+def _unnamed_wanted(unnamed: UnnamedFaces) -> int:
+    return n_to_judge(unnamed.n, unnamed.n_judged, unnamed.said.n)

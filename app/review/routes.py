@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.dependencies import OperatorDep
+from app.crops.keeping import CropKeeper
 from app.enrolment.service import Enroller
 from app.gallery.dependencies import GalleryDep
 from app.http.dependencies import DatabaseDep, SealerDep, SettingsDep
@@ -44,7 +45,8 @@ async def _assigner(
     settings: SettingsDep,
     sealer: SealerDep,
 ) -> Assigner:
-    return Assigner(Enroller(database, inference, gallery, images, point, settings), sealer)
+    crops = CropKeeper.of(settings, sealer)
+    return Assigner(Enroller(database, inference, gallery, images, point, settings, crops), sealer)
 
 
 ClustererDep = Annotated[Clusterer, Depends(_clusterer)]

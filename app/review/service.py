@@ -147,8 +147,13 @@ def crop(session: Session, cluster_id: str, event_id: str, sealer: Sealer) -> by
 
 def note_view(session: Session, cluster_id: str, caller: Principal) -> None:
     """Somebody looked at strangers' faces: once for all that they look at in a few minutes."""
-    if not queries.was_viewed(session, cluster_id, caller.actor, _VIEWED, utc_now() - _ONE_VIEW):
+    if not was_viewed(session, cluster_id, caller):
         record(session, caller.actor, _VIEWED, cluster_id)
+
+
+def was_viewed(session: Session, cluster_id: str, caller: Principal) -> bool:
+    """Whether it is noted already that they look at these faces."""
+    return queries.was_viewed(session, cluster_id, caller.actor, _VIEWED, utc_now() - _ONE_VIEW)
 
 
 def views(session: Session, clusters: Sequence[UnknownCluster]) -> list[schemas.Unknown]:

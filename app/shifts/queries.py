@@ -13,6 +13,12 @@ def shift_by_id(session: Session, shift_id: str) -> Shift | None:
     return session.get(Shift, shift_id)
 
 
+def names_of(session: Session, shift_ids: Collection[str]) -> dict[str, str]:
+    """Names of those of these shifts that there are, retired or not."""
+    rows = session.execute(select(Shift.id, Shift.name).where(Shift.id.in_(shift_ids)))
+    return {row.id: row.name for row in rows}
+
+
 def lock_to_retire(session: Session, shift_id: str) -> Shift | None:
     """Nobody is assigned the shift until the commit."""
     return _locked(session, select(Shift).where(Shift.id == shift_id).with_for_update(key_share=True))
@@ -43,6 +49,25 @@ def n_assigned_from(session: Session, shift_id: str, day: date) -> int:
     """How many work this shift on that day or later."""
     statement = select(func.count(ShiftAssignment.person_id.distinct()))
     return session.scalars(statement.where(ShiftAssignment.shift_id == shift_id, _ends_from(day))).one()
+
+
+def n_assigned_by_shift(session: Session, shift_ids: Collection[str], day: date) -> dict[str, int]:
+    """How many work each of these shifts on that day or later; none are left out."""
+    counted = select(ShiftAssignment.shift_id, func.count(ShiftAssignment.person_id.distinct()))
+    wanted = counted.where(ShiftAssignment.shift_id.in_(shift_ids), _ends_from(day))
+    return {shift_id: n for shift_id, n in session.execute(wanted.group_by(ShiftAssignment.shift_id))}
+
+
+def list_workers(
+    session: Session, shift_id: str, day: date, *, after: tuple[datetime, str] | None, limit: int
+) -> list[tuple[ShiftAssignment, Person]]:
+    """Who works this shift on that day or later, in the order in which it was assigned."""
+    order = ShiftAssignment.created_at, ShiftAssignment.id
+    statement = select(ShiftAssignment, Person).join(Person, Person.id == ShiftAssignment.person_id)
+    statement = statement.where(ShiftAssignment.shift_id == shift_id, _ends_from(day)).order_by(*order).limit(limit)
+    if after is not None:
+        statement = statement.where(tuple_(*order) > after)
+    return [(assignment, person) for assignment, person in session.execute(statement)]
 
 
 def assignment_by_id(session: Session, assignment_id: str) -> ShiftAssignment | None:

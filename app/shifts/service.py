@@ -49,15 +49,19 @@ def retire(session: Session, shift_id: str, caller: Principal) -> None:
     shift = queries.lock_to_retire(session, shift_id)
     if shift is None or shift.retired_at is not None:
         raise _not_found()
-    now = utc_now()
-    if n_people := queries.n_assigned_from(session, shift_id, (now + _LAST_ZONE).date()):
+    if n_people := queries.n_assigned_from(session, shift_id, first_day_that_counts()):
         detail = (
             f"{n_people} people work this shift today or later. Give them another `shift_id` and delete its entries "
             "of the roster first; GET /v1/roster lists them."
         )
         raise ProblemError(409, "shift_in_use", detail, extra={"n_people": n_people})
-    shift.retired_at = now
+    shift.retired_at = utc_now()
     record(session, caller.actor, "shift.retired", shift.id)
+
+
+def first_day_that_counts() -> date:
+    """Whatever is assigned up to a day before this one is over, everywhere on earth."""
+    return (utc_now() + _LAST_ZONE).date()
 
 
 def view(shift: Shift) -> schemas.Shift:

@@ -74,6 +74,23 @@ def insert_deliveries(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     session.execute(insert(WebhookDelivery), rows)
 
 
+def in_trouble(session: Session, webhook_ids: Collection[str]) -> tuple[set[str], set[str]]:
+    """Those for which messages wait, and those for which some were given up."""
+    waiting, dead = (
+        set(session.scalars(select(Webhook.id).where(Webhook.id.in_(webhook_ids), exists().where(*_one_with(status)))))
+        for status in (_written_out("pending"), _written_out("dead"))
+    )
+    return waiting, dead
+
+
+def n_with_status(session: Session, webhook_id: str, status: Status, at_most: int) -> int:
+    """How many messages of one address have this status, counted no further than `at_most`."""
+    found = select(WebhookDelivery.id).where(
+        WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.status == _written_out(status)
+    )
+    return session.scalars(select(func.count()).select_from(found.limit(at_most).subquery())).one()
+
+
 def list_deliveries(
     session: Session, webhook_id: str, *, status: Status | None, before_id: int | None, limit: int
 ) -> list[WebhookDelivery]:
@@ -198,6 +215,10 @@ def _delete_some(session: Session, at_most: int, *conditions: ColumnElement[bool
     ids = list(session.scalars(select(WebhookDelivery.id).where(*conditions).limit(at_most)))
     session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids)))
     return len(ids)
+
+
+def _one_with(status: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    return WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.status == status
 
 
 def _is_active(webhook_id: str) -> ColumnElement[bool]:

@@ -104,8 +104,10 @@ class WebhookSender:
 
     async def _look(self, client: httpx.AsyncClient) -> None:
         """Give every address a task of its own, and tell those that have one that there may be more."""
+        webhook_ids = await self._in_thread(self._outbox.webhook_ids)
+        # Only now, with nothing to wait for until the end: a task that ended meanwhile has not seen the news.
         self._tasks = {webhook_id: task for webhook_id, task in self._tasks.items() if not task.done()}
-        for webhook_id in await self._in_thread(self._outbox.webhook_ids):
+        for webhook_id in webhook_ids:
             address = self._addresses.setdefault(webhook_id, Address(self._pace))
             address.has_news = True
             if webhook_id not in self._tasks:

@@ -4,7 +4,7 @@ Source: dlib's `examples/dnn_face_recognition_ex.cpp` (Boost Software License) f
 King, public domain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ml.plan import PLAIN, EnginePlan
 
 # (channels, whether the first block halves the map, blocks), from the input outwards.
 _STAGES = ((32, False, 3), (64, True, 4), (128, True, 3), (256, True, 3), (256, True, 1))
+_N_UPPER_BLOCKS = 4  # those of 256 channels
 _PIXEL_SCALE = 1 / 256  # dlib's input layer, a constant in its code and not in the file
 _NO_BIAS = 1
 
@@ -50,9 +51,21 @@ def load_dlib_resnet(
     Raises:
         ModelError: file absent, not the published one, or the device does not exist.
     """
-    path = require_weights(card, models_dir)
-    network = DlibResNet(parse_dlib_network(path.read_bytes()), torch_type(plan, device))
-    return TorchBackbone(card, network, device=device, plan=plan)
+    return TorchBackbone(card, dlib_network(card, models_dir, torch_type(plan, device)), device=device, plan=plan)
+
+
+def dlib_network(card: ModelCard, models_dir: Path | None = None, dtype: torch.dtype = torch.float32) -> "DlibResNet":
+    """Build the network with the published weights, on the CPU.
+
+    Args:
+        card: the card `dlib-resnet`.
+        models_dir: looked in if the package that carries the file is not installed.
+        dtype: of its convolutions.
+
+    Raises:
+        ModelError: file absent, or not the published one.
+    """
+    return DlibResNet(parse_dlib_network(require_weights(card, models_dir).read_bytes()), dtype)
 
 
 class DlibResNet(nn.Module):
@@ -71,24 +84,50 @@ class DlibResNet(nn.Module):
         """
         super().__init__()
         convolutions = _folded_convolutions(network)
-        self._dtype = dtype
-        self._stem = _convolution(next(convolutions), stride=2, padding=0)
-        self._blocks = nn.Sequential(
-            *(
-                _Residual(next(convolutions), next(convolutions), is_down=has_down and index == 0)
-                for _, has_down, n_blocks in _STAGES
-                for index in range(n_blocks)
-            )
-        )
+        stem = _convolution(next(convolutions), stride=2, padding=0)
+        blocks = [
+            _Residual(next(convolutions), next(convolutions), is_down=has_down and index == 0)
+            for _, has_down, n_blocks in _STAGES
+            for index in range(n_blocks)
+        ]
+        self.lower = _Lower(stem, blocks[:-_N_UPPER_BLOCKS], dtype)
+        self.upper = _Upper(blocks[-_N_UPPER_BLOCKS:])
         self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-        self._dense = nn.Parameter(_dense_weights(network.layers[-1]))  # float32: it costs nothing and rounds once less
+        self.upper.dense = nn.Parameter(_dense_weights(network.layers[-1]))
 
     def forward(self, chips: Tensor) -> Tensor:
         """Embed `(N, 150, 150, 3)` uint8 RGB chips: `(N, 128)` float32."""
+        embeddings: Tensor = self.upper(self.lower(chips))
+        return embeddings
+
+
+class _Lower(nn.Module):
+    """`(N, 150, 150, 3)` uint8 RGB -> `(N, 128, 8, 8)`: what all faces have in common."""
+
+    def __init__(self, stem: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.stem = stem
+        self.blocks = nn.Sequential(*blocks)
+        self._dtype = dtype
+
+    def forward(self, chips: Tensor) -> Tensor:
         x = chips.permute(0, 3, 1, 2).to(self._dtype)  # already channels_last in memory
-        x = F.relu_(F.max_pool2d(self._stem(x), 3, 2))  # relu after the pool: the same numbers, a quarter of the work
-        features: Tensor = self._blocks(x)
-        return features.float().mean((2, 3)) @ self._dense
+        x = F.relu_(F.max_pool2d(self.stem(x), 3, 2))  # relu after the pool: the same numbers, a quarter of the work
+        features: Tensor = self.blocks(x)
+        return features
+
+
+class _Upper(nn.Module):
+    """`(N, 128, 8, 8)` -> `(N, 128)` float32: what tells them apart."""
+
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.dense: nn.Parameter  # always float32: it costs nothing and rounds once less
+
+    def forward(self, features: Tensor) -> Tensor:
+        x: Tensor = self.blocks(features)
+        return x.float().mean((2, 3)) @ self.dense
 
 
 class _Residual(nn.Module):

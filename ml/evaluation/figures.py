@@ -55,7 +55,7 @@ def det_figure(results: Sequence[VariantResult]) -> str:
             _mark_fixed(axes, result, colour)
         _normal_deviate(axes)
         axes.set(xlabel="FPIR: strangers who are given a name", ylabel="FNIR: enrolled people who are missed")
-        axes.legend(fontsize=8, loc="best")
+        axes.legend(fontsize=8, loc="upper right")
 
     return _svg(draw)
 
@@ -78,7 +78,7 @@ def histogram_figure(result: VariantResult, row: OperatingRow) -> str:
             label = f"threshold {row.threshold:.4f}"
             axes.axvline(row.threshold, color=_INK, linestyle="--", linewidth=1.2, label=label)
         axes.set(xlabel="decision score", ylabel="share of photos")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper center")
 
     return _svg(draw)
 
@@ -102,7 +102,7 @@ def size_figure(rows: Sequence[SizeRow]) -> str:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.set_ylim(bottom=0)
         axes.set(xlabel="enrolled people", ylabel="FNIR")
-        axes.legend(title="at FPIR", fontsize=8)
+        axes.legend(title="at FPIR", fontsize=8, loc="upper left")
 
     return _svg(draw)
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from ml.evaluation.figures import det_figure, fusion_figure, histogram_figure, size_figure
 from ml.evaluation.pooling import POOLING_TITLE
 from ml.evaluation.run import ModelResult
+from ml.evaluation.strategies_page import STRATEGIES_SECTION
 from ml.evaluation.variants import DEFAULT_FPIR, PRODUCT
 
 _LOWEST_SCORE: Final = -100.0  # where nobody has to be refused, the smallest of all numbers is threshold enough
@@ -165,6 +166,7 @@ once. Intervals of this table come from drawing people again, with the threshold
 {% endif %}
 {% for each in model.fusion.left_out %}<p>Left out: {{ each.title }}, because {{ each.reason }}.</p>{% endfor %}
 {% endif %}
+{% include "strategies" %}
 {% endfor %}
 </body>
 </html>
@@ -178,7 +180,13 @@ def render_page(report: dict[str, Any], results: Sequence[ModelResult]) -> str:
         report: what goes into report.json.
         results: the same models, for the figures.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=DictLoader({"strategies": STRATEGIES_SECTION}),
+    )
     helpers = {
         "fta": _fta,
         "kept": _kept,

@@ -16,8 +16,9 @@ from ml.evaluation.page import render_page
 from ml.evaluation.pooling import PoolingTable
 from ml.evaluation.protocol import Protocol
 from ml.evaluation.run import Machine, ModelResult, Options
+from ml.evaluation.strategies import StrategyTable
 from ml.evaluation.variants import OperatingRow, VariantResult
-from ml.metrics import DetCurve
+from ml.metrics import ConfusionCounts, DetCurve
 
 SCHEMA_VERSION: Final = 1
 HTML_NAME: Final = "report.html"
@@ -112,6 +113,7 @@ def _model(result: ModelResult) -> dict[str, Any]:
         "margins": [asdict(row) for row in result.margins],
         "fitted_prior": asdict(result.fitted_prior) if result.fitted_prior else None,
         "fusion": _fusion(result.fusion) if result.fusion else None,
+        "strategies": _strategies(result.strategies) if result.strategies else None,
     }
 
 
@@ -145,9 +147,16 @@ def _pooling(table: PoolingTable) -> dict[str, Any]:
     }
 
 
+def _strategies(table: StrategyTable) -> dict[str, Any]:
+    return asdict(table) | {"rows": [asdict(row) | _rates(row.counts) for row in table.rows]}
+
+
 def _row(row: OperatingRow) -> dict[str, Any]:
-    rates = {name: asdict(getattr(row.counts, name)) for name in ("accuracy", "precision", "recall", "f1")}
-    return asdict(row) | rates
+    return asdict(row) | _rates(row.counts)
+
+
+def _rates(counts: ConfusionCounts) -> dict[str, Any]:
+    return {name: asdict(getattr(counts, name)) for name in ("accuracy", "precision", "recall", "f1")}
 
 
 def _curve(curve: DetCurve) -> dict[str, list[float]]:

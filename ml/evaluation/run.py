@@ -29,6 +29,8 @@ from ml.evaluation.sizes import (
     draw_galleries,
     size_rows,
 )
+from ml.evaluation.strategies import Contest, StrategyTable, compare_strategies
+from ml.evaluation.strategies_learned import Base, FacePhotos, Lessons
 from ml.evaluation.variants import (
     PRODUCT,
     EffectRow,
@@ -48,17 +50,18 @@ ON_GALLERY: Final = "calibrated on the gallery"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure. `max_strangers` takes the first ones of the protocol; the last two look at the cohort."""
+    """What to measure. `max_strangers` takes the first ones of the protocol; the last three look at the cohort."""
 
     seed: int = 0
     max_strangers: int | None = None
     is_plain_measured: bool = False
     is_prior_fitted: bool = False
     is_fusion_compared: bool = False
+    is_strategy_compared: bool = False
 
     @property
     def is_cohort_seen(self) -> bool:
-        return self.is_prior_fitted or self.is_fusion_compared
+        return self.is_prior_fitted or self.is_fusion_compared or self.is_strategy_compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackboneNetworks:
-    """One backbone: as the service runs it, and plain where that is needed."""
+    """One backbone: as the service runs it, and plain where that is needed; `machine` is what it was loaded for."""
 
     mirrored: Network
     plain: Network | None
+    machine: Machine
 
     @property
     def all(self) -> list[Network]:
@@ -88,7 +92,7 @@ class ModelResult:
     """Everything measured of one model word; sizes, calibration, margins and prior are those of the product's rule.
 
     `effect` is how much more it misses than the same backbone as the service runs it; empty for that one itself.
-    `fusion` is told of that one alone, where it was asked for.
+    `fusion` and `strategies` are told of that one alone, where they were asked for.
     """
 
     model: str
@@ -105,6 +109,7 @@ class ModelResult:
     fitted_prior: ScorePrior | None
     effect: Sequence[EffectRow] = ()
     fusion: FusionTable | None = None
+    strategies: StrategyTable | None = None
 
     @property
     def product(self) -> VariantResult:
@@ -132,7 +137,7 @@ def load_backbones(names: Sequence[str], machine: Machine, options: Options) -> 
         # A customary rule compares plain vectors, so these are wanted even where nobody asked for them.
         is_plain_needed = options.is_plain_measured or customary_variant(backbone.card.name) is not None
         plain = Network.plain(detector, backbone) if is_plain_needed else None
-        loaded.append(BackboneNetworks(Network.mirrored(detector, backbone), plain))
+        loaded.append(BackboneNetworks(Network.mirrored(detector, backbone), plain, machine))
     return loaded
 
 
@@ -186,6 +191,10 @@ def _measure_backbone(
         results.append(replace(plain, effect=effect(plain.product, results[0].product, options.seed)))
     if options.is_fusion_compared:
         results[0] = replace(results[0], fusion=_compare_fusions(prepared[0], options.seed))
+    if options.is_strategy_compared:
+        plain_searches = prepared[-1].searches if backbone.plain is not None else None
+        contest = _contest(prepared[0], plain_searches, backbone.machine)
+        results[0] = replace(results[0], strategies=compare_strategies(contest, options.seed))
     customary = customary_variant(backbone.mirrored.card.name)
     if customary is not None:
         results[0] = replace(
@@ -275,6 +284,24 @@ def _compare_pooling(prepared: _Prepared, seed: int) -> PoolingTable | LeftOut:
     mated = stand_ins([person.probes for person in known], prepared.enrolment.rows, seen)
     strangers = stand_ins(cohort, np.full(len(cohort), NOBODY), seen)
     return compare_pooling(prepared.searches, mated, strangers, prepared.network.card, seed)
+
+
+def _contest(prepared: _Prepared, plain: Searches | None, machine: Machine) -> Contest:
+    """What strategies are compared on: of the cohort the main face of every photo is learned from."""
+    photos, seen = prepared.protocol.cohort, prepared.seen
+    mains = [(number, main_face(seen[photo.path])) for number, photo in zip(_numbers(photos), photos, strict=True)]
+    faces = [(number, main.photo.samples[0].embedding) for number, main in mains if main.photo.samples]
+    network = prepared.network
+    return Contest(
+        searches=prepared.searches,
+        plain=plain,
+        cohort=Lessons(
+            np.array([embedding for _, embedding in faces], dtype=np.float32),
+            np.array([number for number, _ in faces], dtype=np.int64),
+        ),
+        photos=FacePhotos(seen),
+        base=Base(network.card, network.model, machine.models_dir, machine.device),
+    )
 
 
 def _cohort_photos(protocol: Protocol) -> list[list[Path]]:

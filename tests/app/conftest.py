@@ -5,10 +5,9 @@ not depend on the database has its own fixture `backend` that returns "sqlite".
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -23,7 +22,9 @@ from app.inference.loading import load_inference
 from app.inference.port import Inference
 from app.main import create_app
 from app.settings import Settings
+from ml.plan import default_plan
 from tests import postgres
+from tests.app.databases import Databases, create, drop
 from tests.app.factories import make_headers
 
 
@@ -35,18 +36,21 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[psycopg.Connection]:
     """A connection that may create databases; skips, visibly, where there is no server to be had."""
-    with postgres.server_url() as url, psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+    with postgres.server_url() as url, psycopg.connect(url, autocommit=True, connect_timeout=60) as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: psycopg.Connection) -> Iterator[str]:
-    """The name of a migrated database that others are copied from."""
-    with _postgres_database(postgres_server) as name:
-        engine = make_engine(_postgres_url(postgres_server, name))
-        upgrade(engine)
-        engine.dispose()
-        yield name
+def postgres_databases(postgres_server: psycopg.Connection) -> Iterator[Databases]:
+    """Migrated databases, for one test after the other."""
+    template = create(postgres_server, "template1")
+    engine = make_engine(_postgres_url(postgres_server, template))
+    upgrade(engine)
+    engine.dispose()
+    databases = Databases(postgres_server, template)
+    yield databases
+    databases.drop_all()
+    drop(postgres_server, template)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +71,9 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
         yield _sqlite_url(tmp_path / "empty.sqlite3")
         return
     server = request.getfixturevalue("postgres_server")
-    with _postgres_database(server) as name:
-        yield _postgres_url(server, name)
+    name = create(server, "template1")
+    yield _postgres_url(server, name)
+    drop(server, name)
 
 
 @pytest.fixture
@@ -78,9 +83,9 @@ def url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "rollcall.sqlite3")
         yield _sqlite_url(Path(path))
         return
-    server = request.getfixturevalue("postgres_server")
-    with _postgres_database(server, template=request.getfixturevalue("postgres_template")) as name:
-        yield _postgres_url(server, name)
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    with databases.lent() as name:
+        yield _postgres_url(request.getfixturevalue("postgres_server"), name)
 
 
 @pytest.fixture
@@ -92,13 +97,19 @@ def settings(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
 
 @pytest.fixture(scope="session")
 def inference(tmp_path_factory: pytest.TempPathFactory) -> Inference:
-    """The default networks on the CPU, loaded once: they take seconds and keep nothing of what they see."""
-    return load_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu"))
+    """The default networks on the CPU, loaded once: they take seconds and keep nothing of what they see.
+
+    On one thread: each core has a test process of its own, and two teams of threads would wait for each other.
+    """
+    plan = replace(default_plan("cpu"), n_threads=1)
+    return load_inference(Settings(data_dir=tmp_path_factory.mktemp("inference"), device="cpu", engine=str(plan)))
 
 
 @pytest.fixture
-def app(settings: Settings, inference: Inference) -> FastAPI:
-    return create_app(settings, inference)
+def app(settings: Settings, inference: Inference) -> Iterator[FastAPI]:
+    made = create_app(settings, inference)
+    yield made
+    made.state.database.dispose()  # of a test that never starts it
 
 
 @pytest.fixture
@@ -138,13 +149,3 @@ def _postgres_url(server: psycopg.Connection, name: str) -> URL:
     info = server.info
     url = make_url("postgresql+psycopg://")
     return url.set(username=info.user, password=info.password or None, host=info.host, port=info.port, database=name)
-
-
-@contextmanager
-def _postgres_database(server: psycopg.Connection, template: str = "template1") -> Iterator[str]:
-    name = f"rollcall_test_{secrets.token_hex(6)}"
-    server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        yield name
-    finally:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from app.db.engine import TooManyWritersError
 from app.errors import IMAGE_STATUS, TABLE, ProblemError
+from app.hashing import HashingBusyError
 from app.inference.port import InferenceBusyError, InferenceClosedError
 from app.logs import safe_traceback
 from ml.errors import GalleryError, ImageError, ModelError
@@ -56,6 +57,7 @@ CASES = [
     (OSError(ENOSPC, "No space left on device"), 507, "storage_full"),
     (TooManyWritersError(), 429, "overloaded"),
     (InferenceBusyError(2), 429, "overloaded"),
+    (HashingBusyError(), 429, "overloaded"),
     (InferenceClosedError(), 503, "not_ready"),
     (PoolTimeoutError("no connection"), 503, "database_unavailable"),
     (DataError("SELECT", {}, Exception("NUL")), 422, "fields_invalid"),
@@ -136,7 +138,7 @@ def test_a_logged_stack_shows_no_values_that_were_validated_or_stored() -> None:
     assert "bad row" in text and "ValidationError" in text and "in fail" in text
 
 
-def test_openapi_documents_the_problem_and_both_ways_to_send_a_key(client: TestClient) -> None:
+def test_openapi_documents_the_problem_and_all_ways_to_say_who_calls(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     documented = {
         "/v1/people",
@@ -148,9 +150,9 @@ def test_openapi_documents_the_problem_and_both_ways_to_send_a_key(client: TestC
         "/health/ready",
     }
     assert documented <= set(schema["paths"])
-    assert set(schema["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
+    assert set(schema["components"]["securitySchemes"]) == {"ApiKey", "Bearer", "Session"}
     create = schema["paths"]["/v1/people"]["post"]
-    assert create["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    assert create["security"] == [{"ApiKey": []}, {"Bearer": []}, {"Session": []}]
     assert "application/problem+json" in create["responses"]["default"]["content"]
     assert "HTTPValidationError" not in json.dumps(schema)
 

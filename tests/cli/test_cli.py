@@ -28,7 +28,7 @@ WIDE = {"COLUMNS": "200"}
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 NO_SERVER = "http://127.0.0.1:9"
 HELP = {
-    (): ("serve", "worker", "enroll", "enroll-video", "identify", "demo", "keys", "models", "threshold"),
+    (): ("serve", "worker", "enroll", "enroll-video", "identify", "demo", "keys", "models", "retrain", "threshold"),
     ("serve",): ("--host", "--port", "ROLLCALL_DATA_DIR", "admin key"),
     ("enroll",): ("folder", "subfolder of photos per person", "--consent", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
     ("enroll-video",): ("employee_code", "file", "--name", "--consent", "--allow-duplicate", "Ten seconds"),
@@ -40,8 +40,17 @@ HELP = {
     ("threshold", "show"): ("--json", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
     ("threshold", "set"): ("--target", "1% or 0.01", "--preset", "strict", "--manual", "--reason"),
     ("keys", "create"): ("name", "--scope", "camera", "operator", "admin"),
+    ("users",): ("create", "list", "reset-password", "disable", "enable"),
+    ("users", "create"): ("NAME", "--role", "operator", "admin", "--password-stdin"),
+    ("models",): ("list", "pull", "show", "promote", "rollback", "switch", "discard"),
     ("models", "list"): ("licence",),
     ("models", "pull"): ("name", "--from-file", "without internet"),
+    ("models", "show"): ("ID", "--limit", "who would have to enrol again", "ROLLCALL_URL", "ROLLCALL_API_KEY"),
+    ("models", "promote"): ("ID", "without downtime", "--accept-missing", "--even-if-not-better", "--reason"),
+    ("models", "rollback"): ("in use before", "--reason"),
+    ("models", "switch"): ("backbone", "rollcall models list", "onnx:FILE", "Switches nothing"),
+    ("models", "discard"): ("ID", "not in use"),
+    ("retrain",): ("--strategy", "projection", "finetune", "scratch", "--policy", "ask", "--seed", "--wait"),
 }
 
 
@@ -340,7 +349,7 @@ def test_a_network_that_was_carried_here_is_checked_and_then_used(tmp_path: Path
     pulled = run_rollcall(tmp_path / "data", "models", "pull", "yunet", "--from-file", file, **WIDE)
     assert pulled.status == 0, pulled
     assert pulled.out.startswith(f"yunet is ready: {tmp_path / 'data' / 'models'}")
-    with running_server(tmp_path / "data", ROLLCALL_DETECTOR="yunet") as server:
+    with running_server(tmp_path / "data", ROLLCALL_DETECTOR="yunet", ROLLCALL_WORKERS="0") as server:
         with server.client(server.printed_keys[0]) as client:
             assert client.get("/v1/system").json()["model"]["detector"] == "yunet"
             assert len(identify(client, photos.two_people()).json()["faces"]) == 2

@@ -32,7 +32,7 @@ PUNCHES = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"ROLLCALL_TIMEZONE": "Europe/Berlin"}
+    settings = {"ROLLCALL_TIMEZONE": "Europe/Berlin", "ROLLCALL_WORKERS": "0"}
     with running_server(tmp_path_factory.mktemp("exports") / "data", **settings) as server:
         yield server
 

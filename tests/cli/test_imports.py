@@ -25,7 +25,7 @@ from tests.server import ROLLCALL, Finished, Server, environment, identify, runn
 WIDE = {"COLUMNS": "200"}
 NOWHERE = "http://127.0.0.1:9"
 MAX_FILES = 3
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,8 @@ def shared_compreface() -> Iterator[CompreFace]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(
-        tmp_path_factory.mktemp("imports") / "data", ROLLCALL_MAX_ENROLL_FILES=str(MAX_FILES)
-    ) as server:
+    settings = {"ROLLCALL_MAX_ENROLL_FILES": str(MAX_FILES), "ROLLCALL_WORKERS": "0"}
+    with running_server(tmp_path_factory.mktemp("imports") / "data", **settings) as server:
         yield server
 
 

@@ -27,7 +27,7 @@ N_PEOPLE = 100
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One enrolled person, whom a camera has seen."""
-    with running_server(tmp_path_factory.mktemp("threshold") / "data") as server:
+    with running_server(tmp_path_factory.mktemp("threshold") / "data", ROLLCALL_WORKERS="0") as server:
         with server.client(server.printed_keys[0]) as client:
             assert enroll(client, "G1", photos.grace(), photos.grace(variant=1), name="Grace").status_code == 201
             assert identify(client, photos.grace(variant=4)).json()["faces"][0]["outcome"] == "identified"
@@ -222,7 +222,10 @@ def test_a_small_gallery_is_calibrated_at_once(server: Server) -> None:
 
 @pytest.mark.parametrize("choice", [("--target", "1%"), ("--manual", "0.4")], ids=["auto", "manual"])
 def test_a_large_gallery_is_waited_for(large_gallery: Path, choice: tuple[str, str]) -> None:
-    with running_server(large_gallery) as server, server.client(server.new_key("admin")) as client:
+    with (
+        running_server(large_gallery, ROLLCALL_WORKERS="0") as server,
+        server.client(server.new_key("admin")) as client,
+    ):
         assert threshold(server, "set", *choice).status == 0
         before = client.get("/v1/threshold").json()
         done = threshold(server, "recalibrate")

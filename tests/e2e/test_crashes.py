@@ -70,7 +70,7 @@ def kill_while_enrolling(server: Server, key: str, record: Record, after_s: floa
     ]
     for writer in writers:
         writer.start()
-    deadline = monotonic() + 30
+    deadline = monotonic() + 60
     while len(record.acknowledged) == n_before and monotonic() < deadline:
         sleep(0.01)
     sleep(after_s)

@@ -27,7 +27,7 @@ MEMORY_GROWTH_MB = 400
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hostile")
-    with running_server(folder / "data", ROLLCALL_BODY_TIMEOUT_S="1") as server:
+    with running_server(folder / "data", ROLLCALL_BODY_TIMEOUT_S="1", ROLLCALL_WORKERS="0") as server:
         yield server
 
 

@@ -75,7 +75,7 @@ def counting(database: Database, tmp_path: Path, *, n: int = 6, step_s: float = 
 
 def running_in(database: Database, job_id: str, *, but_not: int = 0) -> int:
     """The process that the job runs in, once it does."""
-    until = monotonic() + 30
+    until = monotonic() + 60
     while monotonic() < until:
         job = wait_for(database, job_id, RUNNING)
         if job.message is not None and pid_of(job) != but_not:
@@ -121,12 +121,14 @@ def test_a_service_without_workers_says_so_until_somebody_starts_one(tmp_path: P
 def workload(*, n_queued: int, n_workers: int) -> dict[str, Any]:
     """What `/v1/system` says of jobs when all are videos and none is running."""
     counted = {"n_queued": n_queued, "n_running": 0, "n_workers": n_workers}
-    return {**counted, "queues": [{"name": "video", **counted}]}
+    training = {"name": "training", "n_queued": 0, "n_running": 0, "n_workers": 0}
+    return {**counted, "queues": [training, {"name": "video", **counted}]}
 
 
 def test_a_worker_for_a_queue_that_there_is_not_is_refused_in_one_line(tmp_path: Path) -> None:
     done = run_rollcall(tmp_path / "data", "worker", "--queues", "vidoe")
-    assert (done.status, done.err) == (1, "rollcall: there is no queue `vidoe`; the queues are: video\n")
+    said = "rollcall: there is no queue `vidoe`; the queues are: training, video\n"
+    assert (done.status, done.err) == (1, said)
 
 
 def test_a_worker_carries_no_networks_before_a_job_needs_them(database: Database) -> None:

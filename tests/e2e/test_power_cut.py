@@ -58,7 +58,7 @@ class Record:
 
     def wait_for(self, n: int) -> None:
         """Until there are this many answers."""
-        until = monotonic() + 30.0
+        until = monotonic() + 60.0
         while len(self.acknowledged) < n:
             assert monotonic() < until and not self.failures, self.failures
             sleep(0.005)

@@ -10,7 +10,7 @@ from tests.server import Server, enroll, identify, running_server
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("restarts") / "data") as server:
+    with running_server(tmp_path_factory.mktemp("restarts") / "data", ROLLCALL_WORKERS="0") as server:
         yield server
 
 

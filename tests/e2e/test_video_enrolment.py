@@ -116,7 +116,7 @@ def assert_stored_once(path: Path, enrolment_ids: list[str]) -> None:
 
 def assert_swept(folder: Path) -> None:
     """Nothing is left of the clips, at the latest after the next sweep."""
-    until = monotonic() + 40.0
+    until = monotonic() + 90.0
     while list(folder.iterdir()):
         assert monotonic() < until, list(folder.iterdir())
         sleep(0.2)

@@ -18,7 +18,7 @@ PATIENCE_S = 60.0
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with running_server(tmp_path / "data") as server:
+    with running_server(tmp_path / "data", ROLLCALL_WORKERS="0") as server:
         yield server
 
 

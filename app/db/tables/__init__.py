@@ -13,9 +13,11 @@ from app.db.tables.attendance import (
     ShiftAssignment,
     StaleDay,
 )
+from app.db.tables.crops import CameraSnapshot, EventCrop, TemplateCrop
 from app.db.tables.decisions import DecisionCandidate, DecisionRow
 from app.db.tables.gallery import Enrolment, GalleryChange, GalleryReplicaRow, GalleryState, Template
 from app.db.tables.jobs import Job, JobWorker
+from app.db.tables.models import Model, ModelWeights, TemplateEmbedding, TrainingRun
 from app.db.tables.operating_points import (
     LookAlikeRow,
     OperatingPointRow,
@@ -27,6 +29,7 @@ from app.db.tables.operating_points import (
 from app.db.tables.people import Person
 from app.db.tables.places import Camera, CameraClock, Holiday, Site
 from app.db.tables.review import UnknownCluster, UnknownFace
+from app.db.tables.users import LoginTries, User, UserSession
 from app.db.tables.webhooks import Webhook, WebhookDelivery
 from app.db.types import Base
 
@@ -36,6 +39,7 @@ __all__ = [
     "Base",
     "Camera",
     "CameraClock",
+    "CameraSnapshot",
     "Capture",
     "Day",
     "DayApproval",
@@ -44,6 +48,7 @@ __all__ = [
     "Enrolment",
     "Event",
     "EventCorrection",
+    "EventCrop",
     "GalleryChange",
     "GalleryReplicaRow",
     "GalleryState",
@@ -51,7 +56,10 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobWorker",
+    "LoginTries",
     "LookAlikeRow",
+    "Model",
+    "ModelWeights",
     "OperatingPointRow",
     "PairComplaint",
     "Person",
@@ -64,9 +72,14 @@ __all__ = [
     "StaleDay",
     "SuspiciousTemplateRow",
     "Template",
+    "TemplateCrop",
+    "TemplateEmbedding",
     "ThresholdState",
+    "TrainingRun",
     "UnknownCluster",
     "UnknownFace",
+    "User",
+    "UserSession",
     "Webhook",
     "WebhookDelivery",
 ]

@@ -80,14 +80,16 @@ class Event(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_occurred_at_id", "occurred_at", "id"),
+        Index("ix_events_received_at_id", "received_at", "id"),
         Index("ix_events_person_id_occurred_at", "person_id", "occurred_at"),
         Index("ix_events_camera_id_occurred_at", "camera_id", "occurred_at"),
+        Index("ix_events_site_id_occurred_at_id", "site_id", "occurred_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     capture_id: Mapped[str | None] = mapped_column(ForeignKey("captures.id"), index=True)
     camera_id: Mapped[str | None] = mapped_column(ForeignKey("cameras.id"))
-    site_id: Mapped[str] = mapped_column(ForeignKey("sites.id"), index=True)
+    site_id: Mapped[str] = mapped_column(ForeignKey("sites.id"))
     timezone: Mapped[str] = mapped_column(String(64))
     repeat_window_s: Mapped[int]
     method: Mapped[str] = mapped_column(String(10))

@@ -56,9 +56,10 @@ class Template(Base):
 
 
 class GalleryState(Base):
-    """One row: the newest revision, and the backbone that made every stored embedding.
+    """One row: the newest revision, and the model whose embeddings are searched.
 
     `stamp` is random: it tells a revision from another that was given the same number, by a database that went back.
+    `standby_model` is another one that every replica keeps ready, to be switched to within a second.
     """
 
     __tablename__ = "gallery_state"
@@ -68,10 +69,14 @@ class GalleryState(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     stamp: Mapped[str] = mapped_column(String(16))
     model: Mapped[str | None] = mapped_column(String(200))
+    standby_model: Mapped[str | None] = mapped_column(String(200))
 
 
 class GalleryChange(Base):
-    """What one revision added or removed. Holds no name and no foreign key: it outlives what it speaks of."""
+    """What one revision added or removed. Holds no name and no foreign key: it outlives what it speaks of.
+
+    `kind` is `add`, `remove` or `switch`: from that revision on another model is searched, and there is no template.
+    """
 
     __tablename__ = "gallery_changes"
 
@@ -88,7 +93,8 @@ class GalleryReplicaRow(Base):
     """A process that holds the gallery in memory: what it holds, what it was last found to hold, and what it is asked.
 
     It keeps the row by its heartbeat. `audit` is the latest one's report; a request is null again once it is
-    carried out.
+    carried out. `model` is what it searches with, `standby_model` what it could switch to at once, and
+    `standby_trouble` why it cannot get that ready.
     """
 
     __tablename__ = "gallery_replicas"
@@ -101,6 +107,9 @@ class GalleryReplicaRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     n_people: Mapped[int] = mapped_column(BigInteger)
     n_templates: Mapped[int] = mapped_column(BigInteger)
+    model: Mapped[str | None] = mapped_column(String(200))
+    standby_model: Mapped[str | None] = mapped_column(String(200))
+    standby_trouble: Mapped[str | None] = mapped_column(String(300))
     audit_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     audited_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     audit: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

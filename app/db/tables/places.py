@@ -56,6 +56,7 @@ class Camera(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_picture_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     clock_offset_s: Mapped[float | None]
 
 

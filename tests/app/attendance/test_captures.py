@@ -17,6 +17,7 @@ from app.attendance.captures import Recorder, Sender, Sent
 from app.attendance.moments import DeviceClock
 from app.cameras import service as cameras
 from app.cameras.schemas import CameraCreate, Policy
+from app.crops.keeping import CropKeeper
 from app.db.engine import Database
 from app.db.tables import (
     CameraClock,
@@ -60,7 +61,8 @@ def make_camera(*, database: Database, direction: Any = "both", policy: Policy |
 
 def make_recorder(*, app: FastAPI) -> Recorder:
     state = app.state
-    return Recorder(state.database, BOOKS, state.decision_log, state.sealer, state.attendance_metrics, max_age_days=31)
+    crops = CropKeeper.of(state.settings, state.sealer)
+    return Recorder(state.database, BOOKS, state.decision_log, state.sealer, state.attendance_metrics, 31, crops)
 
 
 def make_identifier(*, app: FastAPI) -> Identifier:
@@ -366,6 +368,7 @@ def test_an_operator_may_speak_for_a_camera(client: TestClient, operator: Header
     seen = client.get(f"/v1/cameras/{camera_id}", headers=operator).json()
     assert seen["is_online"]
     assert datetime.fromisoformat(seen["last_seen_at"]).astimezone(UTC) <= utc_now()
+    assert seen["last_picture_at"] is not None
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
@@ -374,7 +377,8 @@ def test_two_captures_that_each_list_the_others_person_do_not_wait_for_each_othe
 ) -> None:
     a, b = enrol_crowd(database=database, n_people=2)
     log: DecisionLog = app.state.decision_log
-    ground = Circumstances("req", "key:test", 0.5, app.state.point_in_force.read().id, 2, "dlib-resnet/1")
+    point = app.state.point_in_force.read("dlib-resnet/1")
+    ground = Circumstances("req", "key:test", 0.5, point.id, 2, "dlib-resnet/1")
     with database.write() as one, database.write() as other:
         queries.lock_people(one, {a})
         queries.lock_people(other, {b})

@@ -10,7 +10,7 @@ from httpx import Response
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
-from app.attendance.tries import LOCKED_FOR, OF_KEY, OF_PERSON, count
+from app.attendance.tries import OF_KEY, OF_PERSON
 from app.db.engine import Database
 from app.db.tables import AuditEntry, Event, IdempotencyKey, Person, PunchCredential, PunchTries
 from app.db.types import utc_now
@@ -187,25 +187,3 @@ def test_a_badge_and_a_pin_must_both_be_right(client: TestClient, camera: Header
     assert punch(client, camera, badge="04:A2:7F", pin="0000").json()["code"] == "pin_wrong"
     answer = punch(client, camera, badge="04:A2:7F", pin="4711")
     assert (answer.status_code, answer.json()["method"]) == (201, "badge")
-
-
-def test_each_lock_is_twice_as_long_as_the_one_before_until_it_is_forgotten() -> None:
-    now = utc_now()
-    tries = PunchTries(subject="s", n_failures=0, since=now, n_locks=0, locked_until=None)
-    minutes = []
-    for _ in range(6):
-        assert [count(tries, OF_PERSON, now) for _ in range(OF_PERSON.most)] == [False] * 4 + [True]
-        assert not count(tries, OF_PERSON, now)
-        assert tries.locked_until is not None
-        minutes.append((tries.locked_until - now) / timedelta(minutes=1))
-        now = tries.locked_until
-    assert minutes == [5, 10, 20, 40, 60, 60]
-    now += timedelta(days=1)
-    assert [count(tries, OF_PERSON, now) for _ in range(OF_PERSON.most)][-1]
-    assert tries.locked_until == now + LOCKED_FOR
-
-
-def test_failures_that_lie_far_apart_do_not_lock_a_key() -> None:
-    now = utc_now()
-    tries = PunchTries(subject="s", n_failures=0, since=now, n_locks=0, locked_until=None)
-    assert not any(count(tries, OF_KEY, now + n * timedelta(minutes=1)) for n in range(100))

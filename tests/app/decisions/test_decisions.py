@@ -50,7 +50,7 @@ def people(app: FastAPI, client: TestClient, database: Database) -> list[str]:
 
 @pytest.fixture
 def circumstances(app: FastAPI, people: list[str]) -> Circumstances:
-    point = app.state.point_in_force.read()
+    point = app.state.point_in_force.read(MODEL)
     return Circumstances("req", "key:test", 0.5, point.id, 3, MODEL)
 
 
@@ -188,7 +188,7 @@ def test_not_this_person_raises_the_bar_for_that_pair_only_from_the_next_request
     raised = judge(client, operator, event_id, correct=False)["raised"]
     assert [raised["person_a"], raised["person_b"]] == sorted([a, b])
     assert raised["margin"] > 0.03
-    margins = app.state.point_in_force.read().margins
+    margins = app.state.point_in_force.read(MODEL).margins
     assert margins == {(raised["person_a"], raised["person_b"]): raised["margin"]}
     shown = client.get("/v1/threshold/look-alikes", headers=operator).json()["items"]
     assert [item["source"] for item in shown] == ["feedback"]
@@ -257,11 +257,11 @@ def test_of_two_complaints_about_a_pair_the_one_that_is_not_taken_back_still_cou
     assert smaller < larger
     pair = (min(a, b), max(a, b))
     judge(client, operator, mild, correct=False)  # said again: no second complaint
-    assert app.state.point_in_force.read().margins == {pair: larger}
+    assert app.state.point_in_force.read(MODEL).margins == {pair: larger}
     judge(client, operator, grave, correct=True)
-    assert app.state.point_in_force.read().margins == {pair: smaller}
+    assert app.state.point_in_force.read(MODEL).margins == {pair: smaller}
     judge(client, operator, mild, correct=True)
-    assert app.state.point_in_force.read().margins == {}
+    assert app.state.point_in_force.read(MODEL).margins == {}
 
 
 @pytest.mark.parametrize("is_enrolled", [True, False])
@@ -327,7 +327,7 @@ def test_an_operator_may_change_their_mind(
     event_id = log.store([decided([(people[0], 0.60), (people[1], 0.57)], 0.5)], circumstances)[0]
     judge(client, operator, event_id, correct=False)
     assert judge(client, operator, event_id, correct=True)["raised"] is None
-    assert app.state.point_in_force.read().margins == {}
+    assert app.state.point_in_force.read(MODEL).margins == {}
 
 
 def test_a_stranger_far_from_everybody_else_does_not_lock_the_named_person_out(

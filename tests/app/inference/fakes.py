@@ -8,12 +8,14 @@ from threading import Event, Lock
 import numpy as np
 from prometheus_client import Metric
 
-from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane
+from app.inference.port import Analysis, Ask, BatchLimits, EngineInfo, Lane, ModelNotHeldError
 from ml.backbones.card import ModelCard
 from ml.backbones.cards import find_card
-from ml.types import RgbImage
+from ml.backbones.trained_file import TrainedWeights
+from ml.errors import ModelError
+from ml.types import Chip, FloatArray, RgbImage
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 AT_ONCE = BatchLimits(max_images=4, max_pixels=1_000_000)
 
 
@@ -53,6 +55,28 @@ class FakeRunner:
 
     card: ModelCard = find_card("dlib-resnet")
     info = EngineInfo("fake/1", "fake", "cpu", "fake", "set")
+    models = ("fake/1",)
+    takes_chips = False
+
+    def card_of(self, model: str) -> ModelCard:
+        if model not in self.models:
+            raise ModelNotHeldError(model)
+        return self.card
+
+    def hold(self, model: str, backbone: str, weights: TrainedWeights | None) -> None:
+        raise ModelError(f"{model} cannot be had here")
+
+    def describe(self, model: str, card: ModelCard) -> None:
+        pass
+
+    def serve(self, model: str) -> None:
+        self.card_of(model)
+
+    def let_go(self, model: str) -> None:
+        pass
+
+    def embed_chips(self, chips: Sequence[Chip], model: str | None = None) -> FloatArray:
+        raise ModelError("nothing is embedded here")
 
     def __init__(
         self,
@@ -98,7 +122,7 @@ class FakeRunner:
         """The next batch, as soon as it runs."""
         return self.held.get(timeout=WAIT_S)
 
-    def let_go(self) -> list[int]:
+    def end_next(self) -> list[int]:
         """End the next batch, as soon as it runs; returns its numbers."""
         batch = self.begun()
         batch.may_end.set()

@@ -18,7 +18,7 @@ from tests.app.inference.fakes import AT_ONCE, FakeRunner
 from tests.ports import free_port
 
 TOKEN = "the-secret-of-this-test"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def make_settings(*urls: str, token: str | None = TOKEN, **changes: Any) -> Settings:

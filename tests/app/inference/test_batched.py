@@ -1,6 +1,8 @@
 """Asks of many threads, run by few: order, batches, refusals, cancelling, failures and the end."""
 
+import gc
 import random
+import weakref
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from contextlib import ExitStack
@@ -12,7 +14,7 @@ import pytest
 from app.inference.admission import MOST_PIXELS
 from app.inference.away import InferenceAwayError
 from app.inference.batched import BatchedInference
-from app.inference.port import Analysis, BatchLimits, InferenceBusyError, InferenceClosedError, Lane
+from app.inference.port import Analysis, Ask, BatchLimits, InferenceBusyError, InferenceClosedError, Lane
 from ml.errors import ModelError
 from tests.app.inference.fakes import WAIT_S, FakeRunner, make_ask, make_image
 
@@ -31,7 +33,7 @@ def test_an_idle_engine_starts_at_once_and_what_comes_meanwhile_shares_the_next_
     others = [inference.submit(make_ask(number=n)) for n in (2, 3, 4)]
     batch.may_end.set()
     assert answer_of(first) == 1
-    assert runner.let_go() == [2, 3, 4]
+    assert runner.end_next() == [2, 3, 4]
     assert [answer_of(each) for each in others] == [2, 3, 4]
     inference.close()
 
@@ -43,8 +45,8 @@ def test_bulk_and_interactive_asks_never_share_a_batch_and_the_camera_is_first()
     asked = [inference.submit(make_ask(number=n), Lane.BULK) for n in (2, 3)]
     asked.append(inference.submit(make_ask(number=4)))
     running.may_end.set()
-    assert runner.let_go() == [4]
-    assert runner.let_go() == [2, 3]
+    assert runner.end_next() == [4]
+    assert runner.end_next() == [2, 3]
     wait_for_all(asked, WAIT_S)
     assert [lane for lane, _ in runner.seen] == [Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.BULK]
     inference.close()
@@ -58,11 +60,11 @@ def test_a_job_goes_on_though_somebody_always_waits_at_the_door(monkeypatch: pyt
     n_served = 0
     while not job.done():
         inference.submit(make_ask(number=2))  # one is always there when the next batch is chosen
-        runner.let_go()
+        runner.end_next()
         sleep(0.005)
         n_served += 1
         assert n_served < 1000
-    runner.let_go()
+    runner.end_next()
     assert answer_of(job) == 100
     assert runner.seen[1] == (Lane.INTERACTIVE, [2])
     inference.close()
@@ -87,7 +89,7 @@ def test_as_many_batches_run_at_once_as_the_runner_takes() -> None:
     for batch in batches:
         batch.may_end.set()
     for _ in range(6):
-        runner.let_go()
+        runner.end_next()
     assert [answer_of(each) for each in asked] == list(range(9))
     assert runner.most_at_once == 3
     inference.close()
@@ -99,7 +101,7 @@ def test_waiting_is_told_apart_from_work() -> None:
     batch = runner.begun()
     sleep(0.05)
     batch.may_end.set()
-    runner.let_go()
+    runner.end_next()
     waited_s = [each.result(WAIT_S).queue_s for each in (first, second)]
     assert waited_s[0] < waited_s[1]
     assert waited_s[1] >= 0.05
@@ -119,7 +121,7 @@ def test_one_thread_is_always_left_to_whoever_stands_at_a_door() -> None:
     for each in stuck:
         each.may_end.set()
     for _ in range(3):
-        runner.let_go()
+        runner.end_next()
     wait_for_all(jobs, WAIT_S)
     inference.close()
 
@@ -134,7 +136,7 @@ def test_whoever_cancels_leaves_the_queue_and_frees_the_place() -> None:
     assert gone.cancel()
     assert inference._lanes.size(Lane.INTERACTIVE).n_images == 1
     running.may_end.set()
-    assert runner.let_go() == [3]
+    assert runner.end_next() == [3]
     assert answer_of(there) == 3
     inference.close()
 
@@ -164,7 +166,7 @@ def test_places_count_until_they_are_used_or_left() -> None:
     inference._admission._is_overrun = False
     inference.check_room()
     running.may_end.set()
-    assert runner.let_go() == [2] and answer_of(asked) == 2
+    assert runner.end_next() == [2] and answer_of(asked) == 2
     inference.close()
 
 
@@ -186,7 +188,7 @@ def test_pictures_too_large_to_be_kept_side_by_side_are_refused_even_with_a_plac
         with pytest.raises(InferenceBusyError):
             place.submit(huge)
     running.may_end.set()
-    runner.let_go()
+    runner.end_next()
     first.result(WAIT_S)
     inference.close()
 
@@ -201,7 +203,7 @@ def test_jobs_wait_for_room_instead_of_being_refused() -> None:
     sleep(0.05)
     assert inference._lanes.size(Lane.BULK).n_images == 2 and job.is_alive()
     running.may_end.set()
-    assert [runner.let_go() for _ in range(5)] == [[2], [3], [4], [5], [6]]
+    assert [runner.end_next() for _ in range(5)] == [[2], [3], [4], [5], [6]]
     job.join(WAIT_S)
     assert [answer_of(each) for each in asked] == [2, 3, 4, 5, 6]
     inference.close()
@@ -217,12 +219,12 @@ def test_one_bad_ask_fails_alone() -> None:
     running = runner.begun()
     asked = [inference.submit(make_ask(number=n)) for n in (2, 3, 4)]
     running.may_end.set()
-    assert [runner.let_go() for _ in range(4)] == [[2, 3, 4], [2], [3], [4]]
+    assert [runner.end_next() for _ in range(4)] == [[2, 3, 4], [2], [3], [4]]
     assert (answer_of(asked[0]), answer_of(asked[2])) == (2, 4)
     with pytest.raises(ValueError, match="no such picture"):
         asked[1].result(WAIT_S)
     later = inference.submit(make_ask(number=5))
-    assert runner.let_go() == [5] and answer_of(later) == 5
+    assert runner.end_next() == [5] and answer_of(later) == 5
     inference.close()
 
 
@@ -239,7 +241,7 @@ def test_networks_that_are_away_are_not_asked_again_for_each(error: Exception) -
     running = runner.begun()
     asked = [inference.submit(make_ask(number=n)) for n in (2, 3)]
     running.may_end.set()
-    assert runner.let_go() == [2, 3]
+    assert runner.end_next() == [2, 3]
     assert [each.exception(WAIT_S) for each in asked] == [error, error]
     assert answer_of(first) == 1 and len(runner.seen) == 2
     inference.close()
@@ -325,6 +327,23 @@ def test_no_ask_is_lost_however_threads_come_and_go() -> None:
     inference.close()
 
 
+def test_a_picture_is_let_go_of_with_its_answer() -> None:
+    """A cycle would keep it until the next full collection, minutes later: hundreds of pictures."""
+    inference = BatchedInference(FakeRunner(holds=False))
+    first, image = make_image(number=7), make_image(number=8)
+    is_there = weakref.ref(first)
+    gc.disable()
+    try:
+        answer = inference.submit(Ask([first]))
+        del first
+        assert answer_of(answer) == 7
+        assert answer_of(inference.submit(Ask([image]))) == 8  # the thread that runs holds its latest batch
+        assert is_there() is None
+    finally:
+        gc.enable()
+        inference.close()
+
+
 def test_what_is_counted_can_be_scraped() -> None:
     inference = BatchedInference(runner := FakeRunner(), most_waiting=2)
     first = inference.submit(make_ask(number=1))
@@ -338,7 +357,7 @@ def test_what_is_counted_can_be_scraped() -> None:
     assert shown["rollcall_inference_refused_total",] == 1
     assert shown["rollcall_inference_info", "fake/1", "fake", "cpu", "fake", "set"] == 1
     running.may_end.set()
-    runner.let_go()
+    runner.end_next()
     wait_for_all([first, *asked], WAIT_S)
     inference.close()
     shown = scrape(inference)

@@ -65,8 +65,8 @@ def test_sizes_follow_who_comes_and_goes() -> None:
     lanes = Lanes(LIMITS)
     first, second = (wait_in(lanes, ask=make_ask(n_images=n, height=2, width=3)) for n in (1, 2))
     assert lanes.size(Lane.INTERACTIVE) == Size(3, 18)
-    lanes.remove(first)
-    lanes.remove(first)
+    lanes.remove(first.future)
+    lanes.remove(first.future)
     assert lanes.size(Lane.INTERACTIVE) == Size(2, 12)
     wait_in(lanes, lane=Lane.BULK)
     assert lanes.clear()[0] is second

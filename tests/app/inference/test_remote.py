@@ -83,7 +83,7 @@ def test_several_callers_are_run_together() -> None:
         rest = [callers.submit(ask, remote, number) for number, remote in ((2, one), (3, other), (4, other))]
         wait_until(lambda: 'rollcall_inference_waiting{lane="interactive"} 3.0' in worker.metrics)
         running.may_end.set()
-        assert sorted(quick.let_go()) == [2, 3, 4]
+        assert sorted(quick.end_next()) == [2, 3, 4]
         assert [first.result(), *(each.result() for each in rest)] == [1, 2, 3, 4]
 
 

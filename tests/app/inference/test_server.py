@@ -27,7 +27,7 @@ def worker() -> Iterator[ServedWorker]:
 
 
 def post(worker: ServedWorker, content: bytes | Iterator[bytes] = ASK, **headers: str) -> httpx.Response:
-    with httpx.Client(trust_env=False, timeout=10.0, verify=False) as client:
+    with httpx.Client(trust_env=False, timeout=60.0, verify=False) as client:
         return client.post(f"{worker.url}/v1/analyze", content=content, headers={**HEADERS, **headers})
 
 

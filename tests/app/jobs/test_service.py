@@ -251,7 +251,8 @@ def test_what_is_not_over_is_counted_by_queue(database: Database) -> None:
             return service.workload(session)
 
     video = schemas.Queue(name="video", n_queued=0, n_running=0, n_workers=0)
-    assert workload() == schemas.Workload(n_queued=0, n_running=0, n_workers=0, queues=[video])
+    training = schemas.Queue(name="training", n_queued=0, n_running=0, n_workers=0)
+    assert workload() == schemas.Workload(n_queued=0, n_running=0, n_workers=0, queues=[training, video])
     for make in (make_job, make_job, make_running, make_finished):
         make(database=database)
     for _ in range(3):
@@ -259,5 +260,8 @@ def test_what_is_not_over_is_counted_by_queue(database: Database) -> None:
     make_running(database=database, kind="enroll_video")
     make_worker(database=database, worker="wrk_idle", queues=["training", "video"])
     make_worker(database=database, worker="wrk_killed", queues=["video"], silent_for_s=SILENT_AFTER_S + 5)
-    video = schemas.Queue(name="video", n_queued=3, n_running=1, n_workers=1)
-    assert workload() == schemas.Workload(n_queued=5, n_running=2, n_workers=2, queues=[video])
+    training, video = (
+        schemas.Queue(name="training", n_queued=0, n_running=0, n_workers=1),
+        schemas.Queue(name="video", n_queued=3, n_running=1, n_workers=1),
+    )
+    assert workload() == schemas.Workload(n_queued=5, n_running=2, n_workers=2, queues=[training, video])

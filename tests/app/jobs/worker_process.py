@@ -20,7 +20,7 @@ from tests.app.jobs.handlers import EFFECT, PLACE
 from tests.server import environment
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 
 
 class WorkerProcess:

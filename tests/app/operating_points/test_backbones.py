@@ -45,7 +45,7 @@ def test_it_neither_enrols_nor_changes_the_threshold(late: TestClient, admin: He
         late.post("/v1/threshold/preview", json={"threshold": 0.5}, headers=admin),
     ]
     for answer in answers:
-        assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+        assert (answer.status_code, answer.json()["code"]) == (503, "gallery_behind")
         assert "sface/1" in answer.json()["detail"] and answer.headers["Retry-After"]
     assert late.get("/v1/people", headers=admin).json()["items"][0]["n_templates"] == 3
 

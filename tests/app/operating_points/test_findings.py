@@ -39,7 +39,7 @@ def twins(app: FastAPI, client: TestClient, database: Database, admin: Headers) 
 
 def complain(app: FastAPI, client: TestClient, headers: Headers, named: str, other: str, lead: float = 0.03) -> str:
     """Store a decision that named the one and say that it was the other; returns the event."""
-    point = app.state.point_in_force.read()
+    point = app.state.point_in_force.read(MODEL)
     circumstances = Circumstances("req", "key:test", 0.5, point.id, 3, MODEL)
     event_id = app.state.decision_log.store([decided([(named, 0.6), (other, 0.6 - lead)], 0.5)], circumstances)[0]
     answer = client.post(
@@ -67,8 +67,8 @@ def test_complaints_can_be_forgotten_when_their_events_are_gone(
     receipt = client.delete(f"/v1/threshold/look-alikes/{c}/{a}", headers=admin)
     assert receipt.status_code == 200
     assert receipt.json() == {"person_a": min(a, c), "person_b": max(a, c), "n_complaints": 2, "margin": 0.0}
-    assert (min(a, c), max(a, c)) not in app.state.point_in_force.read().margins
-    assert (min(b, c), max(b, c)) in app.state.point_in_force.read().margins
+    assert (min(a, c), max(a, c)) not in app.state.point_in_force.read(MODEL).margins
+    assert (min(b, c), max(b, c)) in app.state.point_in_force.read(MODEL).margins
     entry = client.get("/v1/audit", headers=admin).json()["items"][0]
     assert (entry["action"], entry["target"]) == ("threshold.complaints_forgotten", min(a, c))
     assert entry["detail"] == {"other": max(a, c), "n_complaints": 2}
@@ -81,7 +81,7 @@ def test_what_the_gallery_shows_of_a_pair_is_not_forgotten_with_its_complaints(
     complain(app, client, admin, a, b, lead=0.2)
     receipt = client.delete(f"/v1/threshold/look-alikes/{a}/{b}", headers=admin).json()
     assert receipt["margin"] > 0
-    assert app.state.point_in_force.read().margins[min(a, b), max(a, b)] == receipt["margin"]
+    assert app.state.point_in_force.read(MODEL).margins[min(a, b), max(a, b)] == receipt["margin"]
     again = client.delete(f"/v1/threshold/look-alikes/{a}/{b}", headers=admin)
     assert (again.status_code, again.json()["code"]) == (404, "complaint_not_found")
 

@@ -61,7 +61,7 @@ def asked_for(database: Database) -> list[str]:
 
 
 def await_true(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     while not condition():
         assert monotonic() < deadline, "it did not come true in time"
         sleep(0.05)

@@ -149,6 +149,7 @@ def test_the_checks_of_an_enrolment_hold_and_what_is_refused_changes_nothing(
         return answer.status_code, answer.json()["code"]
 
     assert code(employee_code="N1") == (409, "consent_missing")
+    assert code(employee_code="N1", name="Somebody New", consent=True) == (409, "employee_code_taken")
     assert code(employee_code="X9", consent=True) == (422, "name_missing")
     assert code(employee_code="X9", enroll=False) == (422, "name_missing")
     assert code(person_id="per_none", consent=True) == (404, "person_not_found")

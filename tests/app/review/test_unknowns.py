@@ -99,8 +99,8 @@ def test_several_at_once_put_every_face_to_one_cluster_once(
 ) -> None:
     app.state.clustering.stop()
     keep(database, sealer, [number % 7 for number in range(60)], start, every_s=10)
-    state, model = app.state, app.state.inference.info.model
-    replicas = [Clusterer(database, sealer, state.inference.card, model) for _ in range(4)]
+    state = app.state
+    replicas = [Clusterer(database, sealer, state.inference) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         n_put = list(pool.map(lambda replica: replica.run(), replicas))
     with database.read() as session:

@@ -10,7 +10,7 @@ from typing import Any
 
 from standardwebhooks import Webhook as Verifier
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ MODEL = {
     "margins",
     "fitted_prior",
     "fusion",
+    "strategies",
 }
 
 
@@ -116,7 +117,7 @@ def test_the_json_has_its_schema(report: Any) -> None:
     assert [model["model"] for model in report["models"]] == ["dlib-resnet/1", "dlib-resnet/1-plain"]
     for model in report["models"]:
         assert set(model) == MODEL
-        assert model["fusion"] is None  # nobody asked for it
+        assert model["fusion"] is model["strategies"] is None  # nobody asked for them
         assert set(model["enrolment"]) == {"n_enrolled", "n_failed", "n_templates", "n_refused"}
         for variant in model["variants"]:
             assert set(variant) == {"name", "title", "rank1", "rows", "curve"}

@@ -1,0 +1,1 @@
+"""Models: how each was judged, which one is in use, and how another one comes into use."""
