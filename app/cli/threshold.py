@@ -12,7 +12,7 @@ from app.auth.scopes import Scope
 from app.cli import threshold_view as view
 from app.cli.client import DEFAULT_URL, Client, KeyOption, RefusedError, ServiceError, UrlOption, open_client
 from app.cli.failures import told_plainly
-from app.operating_points.schemas import Preset
+from app.operating_points.schemas import ASKED_FOR, Preset
 
 app = typer.Typer(help="The threshold that names people: what it is, why, and what another one would do.")
 
@@ -20,6 +20,7 @@ _PATH = "/v1/threshold"
 # A gallery of 100,000 templates takes minutes; whoever has more looks again later.
 _PATIENCE_S = 600.0
 _ASK_EVERY_S = 1.0
+_LOOKED_THROUGH = 50
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the service's answer as it is.")]
 ReasonOption = Annotated[str | None, typer.Option(help="Why, for the history.")]
@@ -80,10 +81,10 @@ def set_threshold(
 def recalibrate(url: UrlOption = DEFAULT_URL, key: KeyOption = None) -> None:
     """Calculate the threshold anew from the people who are enrolled; a manual one stays, beside a new suggestion."""
     with open_client(url, key, Scope.ADMIN) as client:
-        before = _points(client)
+        before = _last_asked_for(client)
         answer = client.post_json(f"{_PATH}/recalibrate")
         if answer.get("status") == "queued":
-            _wait_for_others_than(before, client)
+            _wait_for_another_than(before, client)
         _show(client)
 
 
@@ -147,17 +148,17 @@ def _show(client: Client) -> None:
     view.print_current(Console(), client.get(_PATH), found)
 
 
-def _points(client: Client) -> tuple[str, str | None]:
-    """The ids of the point in force and of the suggestion beside it."""
-    point = client.get(_PATH)
-    return point["id"], point["suggestion"] and point["suggestion"]["id"]
+def _last_asked_for(client: Client) -> str | None:
+    """The id of the newest point that somebody asked for: the service also calculates by itself meanwhile."""
+    newest = client.get(f"{_PATH}/history?limit={_LOOKED_THROUGH}")["items"]
+    return next((str(point["id"]) for point in newest if point["reason"] == ASKED_FOR), None)
 
 
-def _wait_for_others_than(before: tuple[str, str | None], client: Client) -> None:
+def _wait_for_another_than(before: str | None, client: Client) -> None:
     deadline = monotonic() + _PATIENCE_S
     with Console(stderr=True).status("Calculating; that takes a while in a large gallery …"):
         while monotonic() < deadline:
-            if _points(client) != before:
+            if _last_asked_for(client) not in (before, None):
                 return
             sleep(_ASK_EVERY_S)
     raise ServiceError(

@@ -17,7 +17,7 @@ from app.http.dependencies import DatabaseDep
 from app.http.pagination import PageRequest
 from app.operating_points import queries, routes, views
 from app.operating_points.dependencies import CalibratorDep
-from app.operating_points.schemas import PRESETS, Curve, Interval, OperatingPoint
+from app.operating_points.schemas import ASKED_FOR, PRESETS, Curve, Interval, OperatingPoint
 from ml.calibration import FEWEST_PEOPLE
 
 router = APIRouter(include_in_schema=False)
@@ -31,7 +31,7 @@ _TABLE_FPIRS: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _REASONS: Final = {
     "first start": N_("The first start"),
     "another backbone": N_("Another network"),
-    "asked for": N_("Somebody asked for it"),
+    ASKED_FOR: N_("Somebody asked for it"),
     "templates changed": N_("People were enrolled or removed"),
     "suggested beside a manual threshold": N_("Suggested beside a fixed threshold"),
 }

@@ -13,6 +13,7 @@ from app.gallery.replica import GalleryReplica
 from app.logs import log_failure
 from app.operating_points import queries
 from app.operating_points.calibrator import Calibrator
+from app.operating_points.schemas import ASKED_FOR
 from app.operating_points.service import SYSTEM, recalibrate
 
 _LOOK_EVERY_S = 0.25
@@ -134,7 +135,7 @@ class Recalibrator:
                 return  # another model was put in force meanwhile; what it needs is found with the next look
             requested_by = queries.take_requests(session, requests)
             for by in requested_by:
-                recalibrate(session, calibrated, by, "asked for")
+                recalibrate(session, calibrated, by, ASKED_FOR)
             if not requested_by:
                 recalibrate(session, calibrated, SYSTEM, "templates changed")
 

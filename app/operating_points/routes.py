@@ -79,7 +79,7 @@ def recalibrate(
             return in_background(store)
         calibrated = calibrator.fresh()
         with database.write_in_turn() as session:
-            row = service.recalibrate(session, calibrated, caller.actor, "asked for")
+            row = service.recalibrate(session, calibrated, caller.actor, schemas.ASKED_FOR)
             return store(session, Answer(200, schemas.OperatingPoint.model_validate(_in_force(row))))
 
     return idempotency.run(attempt)

@@ -13,6 +13,8 @@ from ml import types
 
 Preset = Literal["strict", "normal", "relaxed"]
 PRESETS: Mapping[str, float] = {"strict": 0.001, "normal": 0.01, "relaxed": 0.05}
+# The reason of a point that somebody wanted to be calculated anew, as opposed to one that the service did by itself.
+ASKED_FOR = "asked for"
 
 Reason = Annotated[str | None, Field(max_length=200, description="Why, for the history.")]
 

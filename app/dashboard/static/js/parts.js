@@ -3,12 +3,27 @@ import { t } from "./i18n.js";
 import { forgiving } from "./ui.js";
 import { BACKGROUND, Problem } from "./api.js";
 
+let letGo = Promise.resolve();
+
+// What is pressed on one element and let go on its successor would be no click.
+document.addEventListener(
+  "pointerdown",
+  () => {
+    letGo = new Promise((resolve) => {
+      const end = () => setTimeout(resolve); // the click comes right after
+      for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, end, { once: true, capture: true });
+    });
+  },
+  true,
+);
+
 /**
  * Fetches a page and puts those of its elements that match `selector` (by their id) in the place of ours.
  * `background`: a timer asks, not a person.
  */
 export async function reloadParts(selector, url = location.href, { signal = null, background = false } = {}) {
   const fresh = await fetchPage(url, { signal, headers: { Accept: "text/html", ...(background ? BACKGROUND : {}) } });
+  await letGo;
   for (const part of document.querySelectorAll(selector)) {
     const next = fresh.getElementById(part.id);
     if (!next) continue;
