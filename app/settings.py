@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.time_zones import time_zones
 
 AUTO: Final = "auto"
 # Characters of a secret key: what can be guessed protects nothing.
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _is_time_zone(cls, given: str) -> str:
-        if given not in available_timezones():
+        if given not in time_zones():
             raise ValueError("give an IANA time zone such as Europe/Berlin")
         return given
 

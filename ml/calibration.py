@@ -6,11 +6,11 @@ holds, so the gallery takes over as it grows - and at once where it contradicts 
 """
 
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ml.evidence import GalleryEvidence
 from ml.metrics import wilson
@@ -284,7 +284,7 @@ def _fpir_interval(rate: float, n_people: int, card_n_people: int) -> Interval:
     sampled = wilson(rate * n, n)
     if rate <= 0.0:
         return sampled
-    factor = _DOMAIN_LOG_SD * float(ndtri(0.975))
+    factor = _DOMAIN_LOG_SD * NormalDist().inv_cdf(0.975)
     above = np.hypot(np.log(sampled.high / rate), factor)
     low = _low(rate, n)
     if low > 0.0:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
 
 from ml.backbones.torch_backbone import torch_device
 from ml.detection import biggest_first, check_images
@@ -24,6 +23,7 @@ from ml.networks import RunNetwork, make_ready
 from ml.plan import PLAIN, EnginePlan
 from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, SizeHw, lay_out, remembered
 from ml.running_sums import Bins, RunningSums, bins_of_whole
+from ml.suppression import nms, nms_by_group
 from ml.types import Face, FloatArray, RgbImage
 
 _RNET_PX: Final = 24
@@ -40,7 +40,7 @@ _PIXELS_PER_CHUNK: Final = {"cpu": 2**21, "cuda": _MAX_SIDE_PX**2}
 _MOST_PROPOSALS: Final = 4000
 _MOST_REFINED: Final = 1000
 # Groups of boxes lie side by side and are swept at once, up to this many: a sweep takes time with the square of the
-# boxes, but one for each group takes 50 us for each, and torchvision makes those from 1000 boxes on.
+# boxes, but one for each group takes 50 us for each.
 _MOST_IN_ONE_SWEEP: Final = 2500
 _MOST_LEVELS: Final = 1000  # any number that no pyramid has
 
@@ -292,7 +292,7 @@ def suppress(candidates: Candidates, iou: float, levels: Tensor | None = None) -
         span = boxes.max() - boxes.min() + 1
         left = nms(boxes + (groups * span).unsqueeze(1), scores, iou)
     else:
-        left = batched_nms(boxes, scores, groups, iou)
+        left = nms_by_group(boxes, scores, groups, iou)
     left = left.sort().values
     return left[candidates.scores[left].argsort(descending=True, stable=True)]
 

@@ -1,11 +1,11 @@
 """What is known of a backbone's decision scores before a deployment has people of its own."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from ml.types import FloatArray
 
@@ -93,12 +93,13 @@ class ScorePrior:
         return np.array(levels, dtype=np.float32), np.array(row, dtype=np.float32)
 
 
+@lru_cache(maxsize=4096)  # the levels of a card's table, asked for with every threshold that is tried
 def _z(level: float) -> float:
     return _NORMAL.inv_cdf(min(max(level, 1e-9), 1 - 1e-9))
 
 
-def _zs(levels: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(ndtri(np.clip(levels, 1e-9, 1 - 1e-9)), dtype=np.float64)
+def _zs(levels: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.array([_z(level) for level in levels.tolist()])
 
 
 def _interpolate(x: ArrayLike, known: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:

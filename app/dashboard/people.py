@@ -1,9 +1,7 @@
 """People: the list with its filters, and importing a file of them."""
 
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session
@@ -19,6 +17,7 @@ from app.http.pagination import CursorCodec, cut_page
 from app.people import queries, service
 from app.shifts import queries as shifts
 from app.sites import queries as sites
+from app.time_zones import time_zones
 
 router = APIRouter(include_in_schema=False)
 
@@ -83,13 +82,8 @@ def choices(session: Session) -> dict[str, Any]:
     return {
         "shifts": shifts.list_shifts(session, is_retired=False, after=None, limit=MOST_CHOICES),
         "sites": sites.list_sites(session, after=None, limit=MOST_CHOICES),
-        "zones": _zones(),
+        "zones": sorted(time_zones()),
     }
-
-
-@cache  # the list is read from hundreds of files
-def _zones() -> list[str]:
-    return sorted(available_timezones())
 
 
 def _cursor_of(person: Person) -> str:

@@ -1,12 +1,13 @@
 """How a visitor wants to see things: language, time zone, light or dark. Their browser keeps it, in plain cookies."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Final, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
 from starlette.requests import Request
+
+from app.time_zones import time_zones
 
 LANGUAGES: Final = {"en": "English", "vi": "Tiếng Việt"}
 LANGUAGE_COOKIE: Final = "rollcall_language"
@@ -36,7 +37,7 @@ def taste_of(request: Request) -> Taste:
     theme = cookies.get(THEME_COOKIE)
     return Taste(
         language=_language(cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")),
-        zone=ZoneInfo(zone if zone in _zones() else request.app.state.settings.timezone),
+        zone=ZoneInfo(zone if zone in time_zones() else request.app.state.settings.timezone),
         theme="light" if theme == "light" else "dark" if theme == "dark" else "auto",
     )
 
@@ -46,8 +47,3 @@ def _language(chosen: str | None, accepted: str) -> str:
         return chosen
     wanted = [part.split(";")[0].strip() for part in accepted.split(",")]
     return negotiate_locale(wanted, LANGUAGES, sep="-") or "en"
-
-
-@cache
-def _zones() -> set[str]:
-    return available_timezones()
