@@ -1,4 +1,4 @@
-"""`rollcall cameras` as a person uses it: real processes on a database of their own."""
+"""`rollcall cameras` as a person uses it: on a database of its own."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from app.auth.service import authenticate
 from app.db.engine import Database, open_database
 from app.settings import Settings
-from tests.server import run_rollcall
+from tests.cli.here import run_here
 
 
 def key_of(database: Database, secret: str) -> str | None:
@@ -15,15 +15,15 @@ def key_of(database: Database, secret: str) -> str | None:
 
 
 def test_a_camera_is_added_listed_and_given_another_key(tmp_path: Path) -> None:
-    made = run_rollcall(tmp_path, "cameras", "create", "front [door]", "--direction", "in")
+    made = run_here(tmp_path, "cameras", "create", "front [door]", "--direction", "in")
     assert made.status == 0, made
     first = made.out.strip()
     assert made.out == f"{first}\n"
-    listed = run_rollcall(tmp_path, "cameras", "list").out
+    listed = run_here(tmp_path, "cameras", "list").out
     found = re.search(r"^(cam_\w+)  in  front \[door]  site_default  UTC\n  never seen$", listed, re.MULTILINE)
     assert found is not None, listed
     camera_id = found.group(1)
-    rotated = run_rollcall(tmp_path, "cameras", "rotate-key", camera_id, "--grace", "60")
+    rotated = run_here(tmp_path, "cameras", "rotate-key", camera_id, "--grace", "60")
     assert rotated.status == 0, rotated
     second = rotated.out.strip()
     database = open_database(Settings(data_dir=tmp_path, database_url=None))
@@ -34,13 +34,13 @@ def test_a_camera_is_added_listed_and_given_another_key(tmp_path: Path) -> None:
 
 
 def test_what_a_camera_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
-    run_rollcall(tmp_path, "cameras", "create", "door")
+    run_here(tmp_path, "cameras", "create", "door")
     for command, told in (
         (("create", " "), "name: "),
         (("create", "gate", "--site", "site_none"), "no such site"),
         (("rotate-key", "cam_none"), "`rollcall cameras list` shows them"),
     ):
-        refused = run_rollcall(tmp_path, "cameras", *command)
+        refused = run_here(tmp_path, "cameras", *command)
         assert (refused.status, refused.out) == (1, ""), refused
         assert told in refused.err
         assert refused.err.count("\n") == 1

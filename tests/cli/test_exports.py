@@ -2,21 +2,18 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli import app
 from tests.app.exports.factories import read_workbook
 from tests.app.exports.frappe_server import FrappeServer, running_frappe
+from tests.cli.here import run_beside
 from tests.server import Finished, Server, running_server
 
 # Wide enough that no table breaks a word.
-WIDE = {"COLUMNS": "250"}
 DATES = ("--from", "2026-11-02", "--to", "2026-11-03")
 # Site time: Ada's Monday, a night's end on Tuesday, and what is before and after these dates.
 PUNCHES = [
@@ -59,20 +56,10 @@ def frappe() -> Iterator[FrappeServer]:
         yield frappe
 
 
-def run(server: Server, *args: str | Path, **settings: str) -> Finished:
-    """Run a command in this process, where warnings are errors, on the service's own machine."""
-    unset = {name: None for name in os.environ if name.startswith(("ROLLCALL_", "FRAPPE_"))}
-    env = {**unset, **WIDE, "ROLLCALL_DATA_DIR": str(server.data_dir), "ROLLCALL_URL": server.url, **settings}
-    done = CliRunner().invoke(app, [str(arg) for arg in args], env=env)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Finished(done.exit_code, done.stdout, done.stderr)
-
-
 def run_frappe(server: Server, frappe: FrappeServer, state: Path, *options: str) -> Finished:
     args = ("export", "frappe", *DATES, "--state", state, *options)
     keys = {"FRAPPE_URL": frappe.url, "FRAPPE_API_KEY": "key", "FRAPPE_API_SECRET": "secret"}
-    finished = run(server, *args, **keys)
+    finished = run_beside(server, *args, **keys)
     assert "secret" not in finished.out + finished.err
     return finished
 
@@ -82,7 +69,7 @@ def test_attendance_is_written_as_csv_that_only_its_owner_reads(
 ) -> None:
     file = tmp_path / "days.csv"
     file.write_text("older")
-    done = run(server, "export", "attendance", file, *DATES)
+    done = run_beside(server, "export", "attendance", file, *DATES)
     assert (done.status, done.out) == (0, ""), done
     rows = list(csv.DictReader(io.StringIO(file.read_text(), newline="")))
     assert [(row["date"], row["employee_code"], row["name"]) for row in rows][0] == ("2026-11-02", "E1", "'=Ada")
@@ -96,7 +83,7 @@ def test_attendance_is_written_as_a_workbook_of_one_person(
     server: Server, events: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     file = tmp_path / "days.xlsx"
-    done = run(server, "export", "attendance", file, *DATES, "--person", events[0]["person"]["id"])
+    done = run_beside(server, "export", "attendance", file, *DATES, "--person", events[0]["person"]["id"])
     assert done.status == 0, done
     sheets = read_workbook(file.read_bytes())
     assert [row[1] for row in sheets["Days"][1:]] == ["E1"]
@@ -105,16 +92,18 @@ def test_attendance_is_written_as_a_workbook_of_one_person(
 
 def test_odoo_gets_presences(server: Server, events: list[dict[str, Any]], tmp_path: Path) -> None:
     file = tmp_path / "odoo.csv"
-    assert run(server, "export", "odoo", file, *DATES).status == 0
+    assert run_beside(server, "export", "odoo", file, *DATES).status == 0
     rows = list(csv.reader(file.read_text().splitlines()))
     assert rows[0] == ["barcode", "employee_id", "check_in", "check_out"]
     assert ["E1", "'=Ada", "2026-11-02 07:00:00", "2026-11-02 16:00:00"] in rows
 
 
 def test_what_cannot_be_written_is_said_in_one_line_and_leaves_no_file(server: Server, tmp_path: Path) -> None:
-    wrong_name = run(server, "export", "attendance", tmp_path / "days.pdf", *DATES)
-    too_long = run(server, "export", "odoo", tmp_path / "a.csv", "--from", "2020-01-01", "--to", "2026-01-01")
-    reversed_ = run(server, "export", "attendance", tmp_path / "a.csv", "--from", "2026-11-03", "--to", "2026-11-02")
+    wrong_name = run_beside(server, "export", "attendance", tmp_path / "days.pdf", *DATES)
+    too_long = run_beside(server, "export", "odoo", tmp_path / "a.csv", "--from", "2020-01-01", "--to", "2026-01-01")
+    reversed_ = run_beside(
+        server, "export", "attendance", tmp_path / "a.csv", "--from", "2026-11-03", "--to", "2026-11-02"
+    )
     for done, word in ((wrong_name, ".xlsx"), (too_long, "range_too_long"), (reversed_, "range_invalid")):
         assert done.status == 1 and word in done.err, done
     assert list(tmp_path.iterdir()) == []
@@ -212,5 +201,5 @@ def test_the_second_of_two_equal_times_of_an_autumn_night_is_listed(
 
 def test_a_wrong_address_of_frappe_is_said(server: Server, tmp_path: Path) -> None:
     keys = {"FRAPPE_API_KEY": "key", "FRAPPE_API_SECRET": "secret"}
-    done = run(server, "export", "frappe", *DATES, "--frappe-url", "hr.example.com", **keys)
+    done = run_beside(server, "export", "frappe", *DATES, "--frappe-url", "hr.example.com", **keys)
     assert done.status == 1 and "--frappe-url" in done.err, done

@@ -1,6 +1,5 @@
 """Taking people over from CompreFace and from CSV files: a real database of CompreFace's, a real service."""
 
-import os
 import re
 import signal
 import subprocess
@@ -12,17 +11,15 @@ from uuid import UUID
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from app.cli import app
 from app.compreface.reader import StoredImage
 from app.compreface.rules import Limits, batches
 from tests.app import photos
 from tests.cli.compreface_fixture import DEMO, EMBEDDING, GATE, OFFICE, CompreFace, compreface_database
+from tests.cli.here import run_beside, run_here
 from tests.server import ROLLCALL, Finished, Server, environment, identify, running_server
 
 # Wide enough that no table breaks a word.
-WIDE = {"COLUMNS": "200"}
 NOWHERE = "http://127.0.0.1:9"
 MAX_FILES = 3
 PATIENCE_S = 60.0
@@ -57,22 +54,8 @@ def service(server: Server) -> Server:
     return server
 
 
-def run_in(settings: dict[str, str], *args: str | Path) -> Finished:
-    """Run a command in this process, where warnings are errors, with no settings but these."""
-    unset = {name: None for name in os.environ if name.startswith(("ROLLCALL_", "COMPREFACE_"))}
-    done = CliRunner().invoke(app, [str(arg) for arg in args], env={**unset, **WIDE, **settings})
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Finished(done.exit_code, done.stdout, done.stderr)
-
-
-def run_against(service: Server, *args: str | Path, **settings: str) -> Finished:
-    """On the service's own machine: the address is known, a key is not given."""
-    return run_in({"ROLLCALL_DATA_DIR": str(service.data_dir), "ROLLCALL_URL": service.url, **settings}, *args)
-
-
 def run_import(service: Server, compreface: CompreFace, *options: str | Path, **settings: str) -> Finished:
-    finished = run_against(service, "import", "compreface", compreface.url, *options, **settings)
+    finished = run_beside(service, "import", "compreface", compreface.url, *options, **settings)
     told = finished.out + finished.err
     assert [secret for secret in (OFFICE, GATE, *map(str, EMBEDDING)) if secret in told] == []
     return finished
@@ -297,7 +280,7 @@ def test_a_file_of_codes_that_is_wrong_is_told_in_one_line(
     compreface.add("Grace", photos.grace())
     codes = tmp_path / "codes.csv"
     codes.write_bytes(content)
-    told = run_in({}, "import", "compreface", compreface.url, "--dry-run", "--codes", codes)
+    told = run_here(tmp_path, "import", "compreface", compreface.url, "--dry-run", "--codes", codes)
     assert_one_line(told, str(codes), *words)
 
 
@@ -338,9 +321,9 @@ def test_what_is_no_image_is_told(service: Server, compreface: CompreFace) -> No
     assert cells(done)["Grace"].startswith("image_type_unsupported: ")
 
 
-def test_a_database_that_cannot_be_used_is_told_in_one_line(compreface: CompreFace) -> None:
+def test_a_database_that_cannot_be_used_is_told_in_one_line(compreface: CompreFace, tmp_path: Path) -> None:
     def tell(url: str) -> Finished:
-        return run_in({}, "import", "compreface", url)
+        return run_here(tmp_path, "import", "compreface", url)
 
     assert_one_line(tell("postgresql://ada:s3cret@127.0.0.1:9/frs"), "cannot be read", "Connection refused")
     for wrong in ("mysql://ada:s3cret@127.0.0.1/frs", "s3cret", "postgresql://ada:s3cr%zzet@127.0.0.1/frs"):
@@ -352,31 +335,33 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(compreface: CompreFa
     assert_one_line(tell(compreface.url.replace("postgresql://", "postgresql+psycopg://")), "no subjects")
 
 
-def test_a_service_that_cannot_be_used_is_told_in_one_line(service: Server, compreface: CompreFace) -> None:
+def test_a_service_that_cannot_be_used_is_told_in_one_line(
+    service: Server, compreface: CompreFace, tmp_path: Path
+) -> None:
     compreface.add("Grace", photos.grace())
     for command in (("compreface", compreface.url), ("people", __file__)):
-        told = run_in({"ROLLCALL_URL": NOWHERE, "ROLLCALL_API_KEY": "rck_x"}, "import", *command)
+        told = run_here(tmp_path, "import", *command, ROLLCALL_URL=NOWHERE, ROLLCALL_API_KEY="rck_x")
         assert_one_line(told, NOWHERE, "rollcall serve")
         camera = service.new_key("camera")
-        assert_one_line(run_against(service, "import", *command, "--key", "rck_wrong"), "key_unknown")
-        assert_one_line(run_against(service, "import", *command, "--key", camera), "scope")
+        assert_one_line(run_beside(service, "import", *command, "--key", "rck_wrong"), "key_unknown")
+        assert_one_line(run_beside(service, "import", *command, "--key", camera), "scope")
 
 
 def test_people_are_exported_and_imported_again(service: Server, tmp_path: Path) -> None:
     staff, exported = tmp_path / "staff.csv", tmp_path / "people.csv"
     staff.write_text("employee_code,name,department\nE-1,Ada Byron,Engines\nE-2,Zoë,\n", encoding="utf-8")
-    first = run_against(service, "import", "people", staff)
+    first = run_beside(service, "import", "people", staff)
     assert (first.status, first.err) == (0, ""), first
     assert first.out == "Added 2 people, changed 0, unchanged 0.\n"
 
-    assert run_against(service, "export", "people", exported).out == ""
+    assert run_beside(service, "export", "people", exported).out == ""
     assert exported.stat().st_mode & 0o777 == 0o600
     assert exported.read_text(encoding="utf-8").count("\n") == 3
-    printed = run_against(service, "export", "people")
+    printed = run_beside(service, "export", "people")
     assert printed.out.replace("\r\n", "\n") == exported.read_text(encoding="utf-8").replace("\r\n", "\n")
 
     exported.write_text(exported.read_text(encoding="utf-8").replace("Ada Byron", "Ada Lovelace"), encoding="utf-8")
-    again = run_against(service, "import", "people", exported)
+    again = run_beside(service, "import", "people", exported)
     assert again.out == "Added 0 people, changed 1, unchanged 1.\n"
     assert people(service) == {"E-1": 0, "E-2": 0}
 
@@ -384,7 +369,7 @@ def test_people_are_exported_and_imported_again(service: Server, tmp_path: Path)
 def test_rows_that_are_left_out_are_told_with_their_line(service: Server, tmp_path: Path) -> None:
     staff = tmp_path / "staff.csv"
     staff.write_text(f"employee_code,name,timezone\nE-1,Ada,Mars/Base\nE-2,Zoë,\nE-2,Zoë,\n{'9' * 65},Eve,\n")
-    told = run_against(service, "import", "people", staff)
+    told = run_beside(service, "import", "people", staff)
     assert told.status == 1
     assert "Added 1 people" in told.out
     assert "3 rows were left out" in told.out
@@ -397,11 +382,11 @@ def test_rows_that_are_left_out_are_told_with_their_line(service: Server, tmp_pa
 def test_files_that_cannot_be_used_are_told_in_one_line(service: Server, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("code,name\n1,Ada\n")
-    assert_one_line(run_against(service, "import", "people", wrong), "csv_columns_invalid", "employee_code, name")
-    assert_one_line(run_against(service, "export", "people", tmp_path / "none" / "x.csv"), "none/x.csv")
+    assert_one_line(run_beside(service, "import", "people", wrong), "csv_columns_invalid", "employee_code, name")
+    assert_one_line(run_beside(service, "export", "people", tmp_path / "none" / "x.csv"), "none/x.csv")
 
 
-def test_help_says_what_a_command_needs() -> None:
+def test_help_says_what_a_command_needs(tmp_path: Path) -> None:
     words = (
         "POSTGRES_URL",
         "--api-key",
@@ -412,5 +397,5 @@ def test_help_says_what_a_command_needs() -> None:
         "COMPREFACE_API_KEY",
         "0.6 to 1.2",
     )
-    shown = run_in({}, "import", "compreface", "--help").out
+    shown = run_here(tmp_path, "import", "compreface", "--help").out
     assert [word for word in words if word not in shown] == []

@@ -12,9 +12,7 @@ import uvicorn
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
-from app.cli import app
 from app.db.engine import Database
 from app.db.tables import Job, TrainingRun
 from app.inference.loading import load_inference
@@ -25,7 +23,8 @@ from app.models import registry
 from app.settings import Settings
 from tests.app.factories import make_person
 from tests.app.models.factories import make_model, make_templates
-from tests.cli.test_cli import NO_SERVER, WIDE, assert_one_line
+from tests.cli.here import run_beside
+from tests.cli.test_cli import NO_SERVER, assert_one_line
 from tests.ports import free_port
 from tests.server import ENGINE, Finished
 
@@ -79,13 +78,6 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
-def run(server: Server, *args: str, url: str | None = None) -> Finished:
-    """Run a command on the service's own machine; in this process, because loading takes longer than the command."""
-    environment = {"ROLLCALL_URL": url or server.url, "ROLLCALL_DATA_DIR": str(server.data_dir), **WIDE}
-    done = CliRunner().invoke(app, [*args], env=environment, catch_exceptions=False)
-    return Finished(done.exit_code, done.stdout, done.stderr)
-
-
 def done_by(database: Database, work: Work, call: Callable[[], Finished]) -> Finished:
     """What a command says, while the job that it asks for is done by somebody."""
     with ThreadPoolExecutor(1) as pool:
@@ -114,7 +106,7 @@ def made(database: Database, **fields: object) -> str:
 
 def discarded(server: Server, *model_ids: str) -> None:
     for model_id in model_ids:
-        assert run(server, "models", "discard", model_id).status == 0
+        assert run_beside(server, "models", "discard", model_id).status == 0
 
 
 def test_models_are_shown_with_how_they_were_judged_and_whom_they_would_not_know(
@@ -123,23 +115,23 @@ def test_models_are_shown_with_how_they_were_judged_and_whom_they_would_not_know
     model_id = made(database, word="finetuned/1", kind="finetune", reason="missed [4 %] instead of 7 %")
     with database.write() as session:
         make_templates(session=session, person=make_person(session=session, name="Bob", employee_code="B1"), n=2)
-    shown = run(server, "models", "show")
+    shown = run_beside(server, "models", "show")
     assert shown.status == 0, shown
     assert "dlib-resnet/1  in use" in shown.out and "finetuned/1  measured to be better" in shown.out
     assert "missed [4 %] instead of 7 %" in shown.out
-    one = run(server, "models", "show", model_id)
+    one = run_beside(server, "models", "show", model_id)
     assert one.out.startswith(f"{model_id}  finetuned/1"), one
     assert "1 person would have to enrol again:\n  B1  Bob\n" in one.out
     assert f"rollcall models promote {model_id} --accept-missing\n" in one.out
     discarded(server, model_id)
-    assert_one_line(run(server, "models", "show", model_id), "model_not_found")
+    assert_one_line(run_beside(server, "models", "show", model_id), "model_not_found")
 
 
 def test_a_training_is_asked_for_and_left_to_the_service(server: Server, database: Database) -> None:
-    asked = run(server, "retrain")
+    asked = run_beside(server, "retrain")
     assert (asked.status, asked.err) == (0, ""), asked
     assert asked.out.startswith("Training has been asked for: job_")
-    assert_one_line(run(server, "retrain", "--strategy", "finetune"), "training_running")
+    assert_one_line(run_beside(server, "retrain", "--strategy", "finetune"), "training_running")
 
     def fail(session: Session, job: Job) -> None:
         jobs.end(job, JobStatus.FAILED, error="There are 3 people, and 20 are needed.")
@@ -158,7 +150,7 @@ def test_a_training_that_is_waited_for_tells_its_last_values_and_its_verdict(
         jobs.end(job, JobStatus.DONE, result={"model_id": run.model_id})
 
     wanted = ("retrain", "--strategy", "projection", "--policy", "never", "--seed", "3", "--wait")
-    waited = done_by(database, train, lambda: run(server, *wanted))
+    waited = done_by(database, train, lambda: run_beside(server, *wanted))
     assert waited.status == 0, waited
     assert "At the end: epoch 2, loss 1.25, FNIR 4.1% on people it does not learn from.\n" in waited.out
     assert "trained/1  not measured to be better" in waited.out and "no better" in waited.out
@@ -173,7 +165,7 @@ def test_a_training_that_fails_or_is_cancelled_is_told_in_one_line(server: Serve
         jobs.cancel(session, job.id, "key:test")
 
     for work, told in ((fail, "20 are needed"), (cancel, "cancelled")):
-        finished = done_by(database, work, lambda: run(server, "retrain", "--wait"))
+        finished = done_by(database, work, lambda: run_beside(server, "retrain", "--wait"))
         assert (finished.status, finished.out) == (1, ""), finished
         assert finished.err.splitlines()[-1].startswith("rollcall: ") and told in finished.err
 
@@ -182,15 +174,15 @@ def test_a_model_is_promoted_when_nothing_speaks_against_it_or_somebody_says_so(
     server: Server, database: Database
 ) -> None:
     model_id = made(database, word="refused/1", status="refused", reason="no better than chance")
-    assert_one_line(run(server, "models", "promote", model_id), "model_not_better", "no better than chance")
-    assert run(server, "models", "promote", model_id, "--even-if-not-better").status == 2
+    assert_one_line(run_beside(server, "models", "promote", model_id), "model_not_better", "no better than chance")
+    assert run_beside(server, "models", "promote", model_id, "--even-if-not-better").status == 2
 
     def promote(session: Session, job: Job) -> None:
         assert job.payload == {"model_id": model_id, "accept_missing": True, "reason": "the vendor says so"}
         jobs.end(job, JobStatus.DONE, result={"model_id": model_id})
 
     wanted = ("--accept-missing", "--even-if-not-better", "--reason", "the vendor says so")
-    promoted = done_by(database, promote, lambda: run(server, "models", "promote", model_id, *wanted))
+    promoted = done_by(database, promote, lambda: run_beside(server, "models", "promote", model_id, *wanted))
     assert (promoted.status, promoted.out) == (0, "refused/1 is in use now.\n"), promoted
 
 
@@ -200,23 +192,23 @@ def test_another_network_is_measured_and_what_it_takes_is_told(server: Server, d
         model = make_model(session=session, word="sface/1", kind="backbone", backbone="sface", weights=None)
         jobs.end(job, JobStatus.DONE, result={"model_id": model.id})
 
-    measured = done_by(database, measure, lambda: run(server, "models", "switch", "sface"))
+    measured = done_by(database, measure, lambda: run_beside(server, "models", "switch", "sface"))
     assert measured.status == 0, measured
     assert "sface/1  measured to be better\n  as published" in measured.out
     assert "To use it: rollcall models promote mdl_" in measured.out
-    assert_one_line(run(server, "models", "switch", "nonsense"), "backbone: ", "'nonsense'")
+    assert_one_line(run_beside(server, "models", "switch", "nonsense"), "backbone: ", "'nonsense'")
 
 
 def test_where_nothing_is_kept_ready_there_is_nothing_to_go_back_to(server: Server, database: Database) -> None:
-    assert_one_line(run(server, "models", "rollback"), "nothing_to_roll_back")
+    assert_one_line(run_beside(server, "models", "rollback"), "nothing_to_roll_back")
 
 
 def test_the_model_in_use_is_not_discarded(server: Server, database: Database) -> None:
     with database.read() as session:
         champion_id = registry.champion(session).id
-    assert_one_line(run(server, "models", "discard", champion_id), "model_is_champion")
+    assert_one_line(run_beside(server, "models", "discard", champion_id), "model_is_champion")
 
 
 def test_without_a_service_one_line_says_how_to_start_it(server: Server) -> None:
     for command in (("retrain",), ("models", "show"), ("models", "rollback")):
-        assert_one_line(run(server, *command, url=NO_SERVER), "rollcall serve")
+        assert_one_line(run_beside(server, *command, ROLLCALL_URL=NO_SERVER), "rollcall serve")

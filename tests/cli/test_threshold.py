@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL
-from typer.testing import CliRunner
 
-from app.cli import app
 from app.db.engine import Database, make_engine
 from app.db.migrate import upgrade
 from app.db.tables import Template
@@ -18,7 +16,8 @@ from app.gallery.changes import record_additions
 from app.operating_points.calibrator import SMALL_N_TEMPLATES
 from tests.app import photos
 from tests.app.factories import make_embedding, make_enrolment, make_person
-from tests.cli.test_cli import NO_SERVER, WIDE, assert_one_line
+from tests.cli.here import run_beside, run_here
+from tests.cli.test_cli import assert_one_line
 from tests.server import Finished, Server, enroll, identify, running_server
 
 N_PEOPLE = 100
@@ -73,14 +72,7 @@ def current(server: Server) -> dict[str, Any]:
 
 
 def threshold(server: Server, *args: str) -> Finished:
-    """Run a command on the service's own machine; in this process, because loading takes longer than the command."""
-    return run(server.url, server.data_dir, *args)
-
-
-def run(url: str, data_dir: Path, *args: str) -> Finished:
-    environment = {"ROLLCALL_URL": url, "ROLLCALL_DATA_DIR": str(data_dir), **WIDE}
-    done = CliRunner().invoke(app, ["threshold", *args], env=environment, catch_exceptions=False)
-    return Finished(done.exit_code, done.stdout, done.stderr)
+    return run_beside(server, "threshold", *args)
 
 
 def test_the_threshold_is_shown_with_what_it_means_and_why_it_is_what_it_is(server: Server) -> None:
@@ -144,14 +136,14 @@ def test_beside_a_manual_threshold_it_is_shown_what_would_be_chosen(server: Serv
     ids=" ".join,
 )
 def test_one_way_to_choose_is_asked_for(tmp_path: Path, args: tuple[str, ...]) -> None:
-    told = run(NO_SERVER, tmp_path, "set", *args)
+    told = run_here(tmp_path, "threshold", "set", *args)
     assert (told.status, told.out) == (2, "")
     assert all(word in told.err for word in ("--target 1%", "--preset normal", "--manual 0.49", "only one"))
 
 
 @pytest.mark.parametrize("text", ["1", "0", "-1%", "101%", "nan", "much", "", "%", "1%%"])
 def test_a_target_that_is_no_share_is_refused_with_an_example(tmp_path: Path, text: str) -> None:
-    told = run(NO_SERVER, tmp_path, "set", "--target", text)
+    told = run_here(tmp_path, "threshold", "set", "--target", text)
     assert (told.status, told.out) == (2, "")
     assert "write 1% or 0.01" in told.err
 
