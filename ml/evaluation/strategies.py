@@ -45,6 +45,7 @@ _KINDS: Final[tuple[tuple[Kind, str], ...]] = (
     ("finetune", "last blocks trained further"),
     ("scratch", "small network from nothing"),
 )
+_FLATTERED: Final = "chosen on these very strangers, which flatters it"
 _SOFTMAX_STEPS, _SOFTMAX_RATE, _SOFTMAX_MOMENTUM = 200, 2.0, 0.9
 
 
@@ -253,7 +254,7 @@ def _classifiers(contest: Contest, seed: int) -> Iterator[_Entry]:
     knn = KnnMatcher.fit(gallery)
     note = "Threshold: each enrolled person searched in the gallery without them."
     yield _Entry("knn", f"kNN, {knn.setting}", knn, searches, tuned, None, note)
-    note = "Threshold: chosen on these very strangers, which flatters it: fitting anew without each person takes hours."
+    note = f"Threshold: {_FLATTERED}: fitting anew without each person takes hours."
     for name, title, fit in (
         ("svm", "linear SVM", LinearMatcher.fit_svm),
         ("logistic", "logistic regression", LinearMatcher.fit_logistic),
@@ -269,7 +270,8 @@ def _learned(kind: Kind, title: str, contest: Contest, seed: int) -> _Entry:
     lessons = lessons_of(contest)
     model = learn(kind, lessons, contest.photos, contest.base, seed)
     searches = embedded_again(contest.searches, model)
-    note = "Threshold: set as by the service. Learned from " + (
+    how = "set as by the service" if model.is_tunable else f"{_FLATTERED}: by itself it recognises too few to set one"
+    note = f"Threshold: {how}. Learned from " + (
         f"{model.n_faces} of {len(lessons.people)} faces" if model.n_faces < len(lessons.people) else "all"
     )
     note += " of the gallery and the cohort"
@@ -280,7 +282,7 @@ def _learned(kind: Kind, title: str, contest: Contest, seed: int) -> _Entry:
         title,
         RuleMatcher(searches.gallery, model.scoring.rule),
         searches,
-        self_tuned_threshold(searches.gallery, model.scoring),
+        self_tuned_threshold(searches.gallery, model.scoring) if model.is_tunable else None,
         model.trained.seconds,
         f"{note}.",
     )

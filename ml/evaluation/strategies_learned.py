@@ -76,10 +76,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedModel:
-    """What a strategy made: `embed_again` turns embeddings of the published network `(N, D)` into its own `(N, D')`."""
+    """What a strategy made: `embed_again` turns embeddings of the published network `(N, D)` into its own `(N, D')`.
+
+    `is_tunable`: whether enough people are recognised to say what its scores mean. If not, `scoring` is the network's
+    that it was made like, of which only the rule can be used.
+    """
 
     kind: Kind
     scoring: ScoringFacts
+    is_tunable: bool
     embed_again: Callable[[FloatArray], FloatArray]
     n_faces: int
     trained: Trained
@@ -153,8 +158,12 @@ def learn(kind: Kind, lessons: Lessons, photos: FacePhotos, base: Base, seed: in
     else:
         embed_again = partial(_embed, _embedder(trained, card, base), photos)
     unseen = split.validation
-    scoring = measure_scoring(embed_again(used.embeddings[unseen]), used.people[unseen], times_s[unseen], _facts(card))
-    return LearnedModel(kind, scoring, embed_again, len(used.people), trained)
+    embedded = embed_again(used.embeddings[unseen])
+    try:
+        scoring, is_tunable = measure_scoring(embedded, used.people[unseen], times_s[unseen], _facts(card)), True
+    except TrainingError:  # the table shall show how bad it is
+        scoring, is_tunable = _facts(card), False
+    return LearnedModel(kind, scoring, is_tunable, embed_again, len(used.people), trained)
 
 
 def _strategy(kind: Kind, base: Base) -> Strategy:

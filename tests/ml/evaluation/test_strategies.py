@@ -12,8 +12,11 @@ import torch
 from rich.console import Console
 
 from app.cli.strategies_table import print_strategies
+from ml.backbones.card import ScoringFacts
 from ml.backbones.cards import find_card
 from ml.enrolling import Photo
+from ml.errors import TrainingError
+from ml.evaluation import strategies_learned
 from ml.evaluation.enrolment import NOBODY
 from ml.evaluation.report import _strategies
 from ml.evaluation.samples import Analyzed
@@ -107,6 +110,18 @@ def test_every_way_has_a_row_or_a_reason(table: StrategyTable) -> None:
     assert {each.title for each in table.left_out} == {"last blocks trained further", "small network from nothing"}
     assert all(each.reason for each in table.left_out)
     assert [row.name for row in table.rows if row.is_default] == ["product"] == [table.rows[0].name]
+
+
+def test_what_recognises_too_few_to_set_a_threshold_has_a_row_that_says_so(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object) -> ScoringFacts:
+        raise TrainingError("most searches fail at every threshold")
+
+    monkeypatch.setattr(strategies_learned, "measure_scoring", refuse)
+    (row,) = (row for row in compare_strategies(contest, seed=0).rows if row.name == "projection")
+    assert "recognises too few" in row.note
+    assert row.fpir.low <= DEFAULT_FPIR <= row.fpir.high  # chosen on the strangers
 
 
 def test_a_softmax_classifier_names_every_stranger(table: StrategyTable) -> None:
