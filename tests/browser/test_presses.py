@@ -11,7 +11,7 @@ HELD_MS = 1_500
 
 def test_a_button_that_is_pressed_before_the_modules_are_there_is_not_unheard(page: Page) -> None:
     late: list[Route] = []
-    page.route("**/assets/js/people.js", late.append)
+    page.route("**/assets/js/people.js", lambda route: late.append(route))
     page.goto("/people", wait_until="commit")
     page.get_by_role("button", name="Add a person").first.click()
     dialog = page.get_by_role("dialog", name="Add a person")

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import URL, select, update
+from sqlalchemy import URL, delete, select, update
 
 from app.auth.scopes import Principal, Scope
 from app.db.engine import Database, make_engine
@@ -58,6 +58,8 @@ def refusal(database: Database, model_id: str) -> str:
 
 @both
 def test_the_first_network_is_the_champion_however_often_the_service_starts(database: Database) -> None:
+    with database.write() as session:
+        session.execute(delete(Model))
     with database.read() as session, pytest.raises(ProblemError) as refused:
         registry.champion(session)
     assert refused.value.code == "not_ready"
@@ -133,7 +135,7 @@ def test_the_same_network_again_is_one_model_with_the_newer_verdict(database: Da
     with database.write() as session:
         second = make_model(session=session, word=CHALLENGER, reason="better", weights=b"the same, trained again")
     with database.read() as session:
-        (only,) = session.scalars(select(Model))
+        (only,) = session.scalars(select(Model).where(Model.word == CHALLENGER))
         assert first.id == second.id == only.id
         assert (only.status, only.reason) == ("challenger", "better")
         assert registry.weights_of(session, only, SEALER) == b"the same, trained again"
