@@ -51,3 +51,7 @@ class GalleryError(MlError):
 
 class TrainingError(MlError):
     """Too few people or faces to learn from, a network that cannot be trained, or a training that ran away."""
+
+
+class HardlyRecognisesError(TrainingError):
+    """There were people enough, but what was trained tells hardly any of them from others."""

@@ -23,7 +23,7 @@ from ml.networks import RunNetwork, make_ready
 from ml.plan import PLAIN, EnginePlan
 from ml.pyramid import PIXELS_PER_CANVAS, STRIDE_PX, WINDOW_PX, Canvas, SizeHw, lay_out, remembered
 from ml.running_sums import Bins, RunningSums, bins_of_whole
-from ml.suppression import nms, nms_by_group
+from ml.suppression import load_operators, nms, nms_by_group
 from ml.types import Face, FloatArray, RgbImage
 
 _RNET_PX: Final = 24
@@ -41,7 +41,7 @@ _MOST_PROPOSALS: Final = 4000
 _MOST_REFINED: Final = 1000
 # Groups of boxes lie side by side and are swept at once, up to this many: a sweep takes time with the square of the
 # boxes, but one for each group takes 50 us for each.
-_MOST_IN_ONE_SWEEP: Final = 2500
+_MOST_IN_ONE_SWEEP: Final = {"cpu": 2500, "cuda": 25_000}
 _MOST_LEVELS: Final = 1000  # any number that no pyramid has
 
 
@@ -85,7 +85,8 @@ class MtcnnDetector:
             plan: how the networks are run; their arithmetic is float32 whatever it says.
 
         Raises:
-            ModelError: there is no such device on this machine, or the plan's runtime is not installed.
+            ModelError: there is no such device on this machine, or the plan's runtime, facenet-pytorch or a torchvision
+                that fits is not installed.
             ValueError: `min_face_px` or `factor` is out of range.
         """
         if min_face_px < WINDOW_PX or not 0 < factor < 1:
@@ -94,6 +95,7 @@ class MtcnnDetector:
         self._min_face_px = min_face_px
         self._thresholds = thresholds
         self.factor = factor
+        load_operators()
         self.networks = load_networks(self.device, plan)
         self.workers = _workers(self.device, plan)
 
@@ -288,7 +290,7 @@ def suppress(candidates: Candidates, iou: float, levels: Tensor | None = None) -
     groups = candidates.owners if levels is None else candidates.owners * _MOST_LEVELS + levels
     boxes, scores = candidates.boxes.double(), candidates.scores.double()  # side by side, float32 would round
     left: Tensor
-    if 0 < len(boxes) <= _MOST_IN_ONE_SWEEP:
+    if 0 < len(boxes) <= _MOST_IN_ONE_SWEEP[boxes.device.type]:
         span = boxes.max() - boxes.min() + 1
         left = nms(boxes + (groups * span).unsqueeze(1), scores, iou)
     else:

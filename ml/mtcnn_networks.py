@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from ml.errors import ModelError
+
 # How the weights' training changed grey levels: x -> (x - mean) * scale.
 _MEAN: Final = 127.5
 _SCALE: Final = 0.0078125
@@ -87,12 +89,12 @@ class Finisher(nn.Module):
 
 
 class _Published:
-    """The weights of one network, as facenet_pytorch's file names them."""
+    """The weights of one network, as facenet_pytorch's file names them; raises ModelError where it is not installed."""
 
     def __init__(self, name: str) -> None:
         package = find_spec("facenet_pytorch")
         if package is None or not package.submodule_search_locations:
-            raise ModuleNotFoundError("facenet-pytorch, whose detector this is, is not installed")
+            raise ModelError("facenet-pytorch, whose detector this is, is not installed")
         path = Path(package.submodule_search_locations[0], "data", f"{name}.pt")
         self._weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
 

@@ -93,7 +93,7 @@ class ScorePrior:
         return np.array(levels, dtype=np.float32), np.array(row, dtype=np.float32)
 
 
-@lru_cache(maxsize=4096)  # the levels of a card's table, asked for with every threshold that is tried
+@lru_cache(maxsize=2**14)  # the levels of cards, and the few thousand that calibrations ask about, again and again
 def _z(level: float) -> float:
     return _NORMAL.inv_cdf(min(max(level, 1e-9), 1 - 1e-9))
 

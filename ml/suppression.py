@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ml.errors import ModelError
+
 
 def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
     """Indices (M,) int64 of the boxes that no better one overlaps by more than `iou` (0..1), best first.
 
     `boxes (N, 4)` floating: left, top, right, bottom in any unit; `scores (N,)` of the same type.
     """
-    _load_operators()
+    load_operators()
     kept: Tensor = torch.ops.torchvision.nms(boxes, scores, iou)
     return kept
 
@@ -30,15 +32,26 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> T
 
 
 @cache
-def _load_operators() -> None:
-    """Raises: ModuleNotFoundError, torchvision is not installed."""
+def load_operators() -> None:
+    """Makes the operator known, which else the first use does.
+
+    Raises:
+        ModelError: torchvision is not installed, or does not fit this torch.
+    """
+    trouble: Exception | None = None
     spec = find_spec("torchvision")
     folders = [] if spec is None else spec.submodule_search_locations or []
     for library in (path for folder in folders for path in sorted(Path(folder).glob("_C*.so"))):
         try:
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-        except OSError:
+        except OSError as error:
+            trouble = error
             continue
         if hasattr(torch.ops.torchvision, "nms"):
             return
-    import torchvision  # noqa: F401  # another layout than that of its Linux packages
+    try:
+        import torchvision  # noqa: F401  # another layout than that of its Linux packages
+    except ImportError as error:
+        trouble = error
+    if not hasattr(torch.ops.torchvision, "nms"):
+        raise ModelError(f"torchvision does not fit torch {torch.__version__}: install the two together ({trouble})")

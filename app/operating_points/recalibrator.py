@@ -134,10 +134,8 @@ class Recalibrator:
             if stored_model(session) not in (None, calibrated.model):
                 return  # another model was put in force meanwhile; what it needs is found with the next look
             requested_by = queries.take_requests(session, requests)
-            for by in requested_by:
-                recalibrate(session, calibrated, by, ASKED_FOR)
-            if not requested_by:
-                recalibrate(session, calibrated, SYSTEM, "templates changed")
+            for by in requested_by or [SYSTEM]:
+                recalibrate(session, calibrated, by, "templates changed" if by == SYSTEM else ASKED_FOR)
 
     def _is_due(self, now_s: float) -> bool:
         if self._first_change_s is None:

@@ -16,7 +16,7 @@ from ml.backbones.small_cnn import SMALL_CNN
 from ml.backbones.trained import load_embedder, trained_card
 from ml.backbones.trained_file import TrainedWeights
 from ml.embedding import PLAIN_SUFFIX, ChipEmbedder
-from ml.errors import TrainingError
+from ml.errors import HardlyRecognisesError, TrainingError
 from ml.evaluation.enrolment import Rows, Seen
 from ml.image import decode_image
 from ml.plan import default_plan
@@ -161,7 +161,7 @@ def learn(kind: Kind, lessons: Lessons, photos: FacePhotos, base: Base, seed: in
     embedded = embed_again(used.embeddings[unseen])
     try:
         scoring, is_tunable = measure_scoring(embedded, used.people[unseen], times_s[unseen], _facts(card)), True
-    except TrainingError:  # the table shall show how bad it is
+    except HardlyRecognisesError:  # the table shall show how bad it is
         scoring, is_tunable = _facts(card), False
     return LearnedModel(kind, scoring, is_tunable, embed_again, len(used.people), trained)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.card import ScoringFacts
-from ml.errors import TrainingError
+from ml.errors import HardlyRecognisesError, TrainingError
 from ml.evaluation.enrolment import EnrolledPeople
 from ml.evaluation.prior import FNIR_LEVELS, FPIR_LEVELS, GALLERY_SIZES
 from ml.metrics import NO_SCORE
@@ -61,7 +61,8 @@ def measure_scoring(
         Scoring facts whose prior has fewer levels the fewer people there are, and counts as so many.
 
     Raises:
-        TrainingError: fewer than `MIN_PEOPLE` people have two faces, or nobody is recognised by them at all.
+        TrainingError: fewer than `MIN_PEOPLE` people have two faces.
+        HardlyRecognisesError: nobody, or next to nobody, is recognised by them.
     """
     rows = _used(people)
     gallery, probes = time_split(people, times_s, rows)
@@ -153,7 +154,7 @@ def _lead(gallery: EnrolledPeople, probes: FloatArray, own_rows: Rows, rule: Sco
     ranked = np.sort(scores, axis=1)
     is_right = scores.argmax(axis=1) == own_rows
     if not is_right.any():
-        raise TrainingError("nobody is recognised by these embeddings at all: the network has learned nothing")
+        raise HardlyRecognisesError("nobody is recognised by these embeddings at all: the network has learned nothing")
     first, second = ranked[is_right, -1], ranked[is_right, -2]
     leads = decision_scores(first, second, rule) - decision_scores(second, first, rule)
     return _rounded(np.quantile(leads, _LEAD_SHARE))
@@ -179,7 +180,7 @@ def _prior(embeddings: FloatArray, people: Rows, rows: Rows, gallery: Rows, mate
     right = np.array([_quantiles(scores, np.array(fnir_levels)) for scores in found])
     is_known = np.isfinite(right).all(axis=0)
     if is_known.sum() < _MIN_LEVELS:
-        raise TrainingError("the network hardly recognises anybody: most searches fail at every threshold")
+        raise HardlyRecognisesError("the network hardly recognises anybody: most searches fail at every threshold")
     return ScorePrior(
         source=f"{len(everybody)} people searched as strangers, {len(mated)} mated probes of {len(known)} people",
         n_people=len(everybody),

@@ -85,28 +85,31 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture(scope="session", autouse=True)
-def routes_are_read_once() -> None:
+def routes_are_read_once() -> Iterator[None]:
     """FastAPI works out what each route needs anew for each application, with its first request: 0.1 s of each test.
 
-    What it finds does not depend on the application, as none of ours overrides a dependency.
+    What it finds depends on where the route is included, and not on the application: none of ours overrides a
+    dependency.
     """
-    build = routing._EffectiveRouteContext.from_api_route.__func__  # type: ignore[attr-defined]
-    found: dict[int, Any] = {}
+    build = routing._EffectiveRouteContext.from_api_route
+    found: dict[Any, Any] = {}
 
-    def find(cls: type, *, original_route: Any, include_context: Any) -> Any:
-        if id(original_route) not in found:
-            found[id(original_route)] = (
-                original_route,
-                build(cls, original_route=original_route, include_context=include_context),
-            )
-        return found[id(original_route)][1]
+    def find(*, original_route: Any, include_context: Any) -> Any:
+        depends = tuple(each.dependency for each in include_context.dependencies)
+        place = id(original_route), include_context.path_for(original_route), depends
+        if place not in found:
+            alone = replace(include_context, dependency_overrides_provider=None)
+            found[place] = original_route, build(original_route=original_route, include_context=alone)
+        return found[place][1]
 
-    routing._EffectiveRouteContext.from_api_route = classmethod(find)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routing._EffectiveRouteContext, "from_api_route", find)
+        yield
 
 
 @pytest.fixture
 def url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[URL]:
-    """A migrated database of this test's own."""
+    """A database of this test's own, of a service that was started once before."""
     if backend == "sqlite":
         path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "rollcall.sqlite3")
         yield _sqlite_url(Path(path))

@@ -12,7 +12,8 @@ HELD_MS = 1_500
 def test_a_button_that_is_pressed_before_the_modules_are_there_is_not_unheard(page: Page) -> None:
     late: list[Route] = []
     page.route("**/assets/js/people.js", lambda route: late.append(route))
-    page.goto("/people", wait_until="commit")
+    with page.expect_request("**/assets/js/people.js"):
+        page.goto("/people", wait_until="commit")
     page.get_by_role("button", name="Add a person").first.click()
     dialog = page.get_by_role("dialog", name="Add a person")
     expect(dialog).to_be_hidden()
@@ -35,3 +36,14 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_all_the_sa
     page.mouse.up()
     expect(page.get_by_role("dialog", name="Set a PIN")).to_be_visible()
     page.evaluate("window.reloaded")
+
+
+def test_a_press_that_is_never_told_to_end_stops_nothing(page: Page, api: httpx.Client) -> None:
+    """As where the right button opens a menu."""
+    assert api.post("/v1/people", json={"employee_code": "R1", "name": "Radia Perlman"}).status_code == 201
+    page.goto("/people")
+    page.get_by_role("heading", name="People").first.hover()
+    page.mouse.down(button="right")
+    page.get_by_role("searchbox").fill("nobody")
+    expect(page.get_by_role("heading", name="Nobody matches")).to_be_visible()
+    page.mouse.up(button="right")

@@ -13,7 +13,6 @@ from tests.app.exports.frappe_server import FrappeServer, running_frappe
 from tests.cli.here import run_beside
 from tests.server import Finished, Server, running_server
 
-# Wide enough that no table breaks a word.
 DATES = ("--from", "2026-11-02", "--to", "2026-11-03")
 # Site time: Ada's Monday, a night's end on Tuesday, and what is before and after these dates.
 PUNCHES = [

@@ -19,7 +19,6 @@ from tests.cli.compreface_fixture import DEMO, EMBEDDING, GATE, OFFICE, CompreFa
 from tests.cli.here import run_beside, run_here
 from tests.server import ROLLCALL, Finished, Server, environment, identify, running_server
 
-# Wide enough that no table breaks a word.
 NOWHERE = "http://127.0.0.1:9"
 MAX_FILES = 3
 PATIENCE_S = 60.0

@@ -12,12 +12,10 @@ import torch
 from rich.console import Console
 
 from app.cli.strategies_table import print_strategies
-from ml.backbones.card import ScoringFacts
 from ml.backbones.cards import find_card
 from ml.enrolling import Photo
-from ml.errors import TrainingError
-from ml.evaluation import strategies_learned
 from ml.evaluation.enrolment import NOBODY
+from ml.evaluation.matchers import MIN_PEOPLE
 from ml.evaluation.report import _strategies
 from ml.evaluation.samples import Analyzed
 from ml.evaluation.searches import Probes
@@ -112,13 +110,12 @@ def test_every_way_has_a_row_or_a_reason(table: StrategyTable) -> None:
     assert [row.name for row in table.rows if row.is_default] == ["product"] == [table.rows[0].name]
 
 
-def test_what_recognises_too_few_to_set_a_threshold_has_a_row_that_says_so(
-    contest: Contest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_given: object) -> ScoringFacts:
-        raise TrainingError("most searches fail at every threshold")
-
-    monkeypatch.setattr(strategies_learned, "measure_scoring", refuse)
+def test_what_recognises_too_few_to_set_a_threshold_has_a_row_that_says_so() -> None:
+    """Learned from faces whose names were mixed up."""
+    given = make_contest()
+    mixed = np.random.default_rng(8).permutation(given.cohort.people)
+    searches = replace(given.searches, gallery=given.searches.gallery.only(np.arange(MIN_PEOPLE)))
+    contest = replace(given, cohort=Lessons(given.cohort.embeddings, mixed), searches=searches)
     (row,) = (row for row in compare_strategies(contest, seed=0).rows if row.name == "projection")
     assert "recognises too few" in row.note
     assert row.fpir.low <= DEFAULT_FPIR <= row.fpir.high  # chosen on the strangers

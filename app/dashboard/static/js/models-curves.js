@@ -1,13 +1,12 @@
 // How a training goes: loss and missed searches by round, as a chart, a sentence, and a table.
 import { t, language } from "./i18n.js";
+import { loadPlotly } from "./plotly.js";
 import { colours } from "./threshold-chart.js";
 import { make } from "./ui.js";
 
 const percent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 2 });
 const decimal = new Intl.NumberFormat(language, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const drawn = new Map(); // by place: the curves that it shows
-
-let library = null;
 
 /** Shows curves ({ loss, validation_fnir, best_epoch }, one number a round) in `place`, in the stead of what was there. */
 export async function showCurves(place, curves) {
@@ -48,7 +47,8 @@ function shown(value, format) {
 }
 
 async function draw(place) {
-  await plotly();
+  makeStyles();
+  await loadPlotly();
   const plot = place.querySelector(".curves-plot");
   if (plot?.isConnected) await window.Plotly.react(plot, ...figure(drawn.get(place), plot), { displayModeBar: false, responsive: true });
 }
@@ -79,15 +79,11 @@ function figure({ loss, validation_fnir: missed, best_epoch: best }, plot) {
   return [traces, layout];
 }
 
-/** The library, once there is something to draw: it is large. */
-function plotly() {
-  library ??= new Promise((resolve, reject) => {
-    // Without these it would make them itself, which the policy refuses.
-    const { nonce, dataset } = document.getElementById("models-css");
-    document.head.append(...dataset.styles.split(" ").map((id) => make("style", { id, nonce })));
-    document.head.append(make("script", { src: "/assets/plotly.min.js", onload: resolve, onerror: reject }));
-  });
-  return library;
+/** Style elements that the library would else make itself, which the policy refuses. */
+function makeStyles() {
+  const { nonce, dataset } = document.getElementById("models-css");
+  const missing = dataset.styles.split(" ").filter((id) => !document.getElementById(id));
+  document.head.append(...missing.map((id) => make("style", { id, nonce })));
 }
 
 function drawAll() {

@@ -3,15 +3,19 @@ import { t } from "./i18n.js";
 import { forgiving } from "./ui.js";
 import { BACKGROUND, Problem } from "./api.js";
 
+const LONGEST_PRESS_MS = 2000; // some presses are never told to end, such as those that open a menu
+
 let letGo = Promise.resolve();
 
 // What is pressed on one element and let go on its successor would be no click.
 document.addEventListener(
   "pointerdown",
-  () => {
+  ({ button, isPrimary }) => {
+    if (button !== 0 || !isPrimary) return;
     letGo = new Promise((resolve) => {
       const end = () => setTimeout(resolve); // the click comes right after
       for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, end, { once: true, capture: true });
+      setTimeout(resolve, LONGEST_PRESS_MS);
     });
   },
   true,
@@ -24,6 +28,7 @@ document.addEventListener(
 export async function reloadParts(selector, url = location.href, { signal = null, background = false } = {}) {
   const fresh = await fetchPage(url, { signal, headers: { Accept: "text/html", ...(background ? BACKGROUND : {}) } });
   await letGo;
+  signal?.throwIfAborted();
   for (const part of document.querySelectorAll(selector)) {
     const next = fresh.getElementById(part.id);
     if (!next) continue;

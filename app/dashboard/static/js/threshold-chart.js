@@ -1,5 +1,6 @@
 // The chart of scores and errors, and the line on it that can be dragged.
 import { t, language } from "./i18n.js";
+import { loadPlotly } from "./plotly.js";
 import { perThousand, written } from "./threshold-rates.js";
 
 const MARGIN = { l: 56, r: 16, t: 24, b: 34 }; // threshold.css knows left and right too
@@ -22,6 +23,7 @@ export class Chart {
 
   /** Draws it anew, in the colours of the theme. */
   async draw() {
+    await loadPlotly();
     const look = colours();
     this.look = look;
     this.paintedBin = null;
