@@ -22,6 +22,8 @@ from ml.types import FloatArray
 
 Tensors = Mapping[str, FloatArray]
 
+_ENTRY: Final = "rollcall"
+
 BROKEN: Final = "this file of a trained network is damaged or none of ours: train it again, or take another"
 
 
@@ -58,7 +60,8 @@ def to_bytes(weights: TrainedWeights) -> bytes:
     """Write a file; the same weights give the same bytes."""
     facts = _FACTS.dump_json(_Facts(weights.kind, weights.backbone, weights.base_word, weights.card)).decode()
     tensors = {name: np.ascontiguousarray(weights.tensors[name], np.float32) for name in sorted(weights.tensors)}
-    return save(tensors, metadata={"facts": facts, "sha256": _digest(facts, tensors)})
+    # In one entry: the library writes several in any order.
+    return save(tensors, metadata={_ENTRY: json.dumps({"facts": facts, "sha256": _digest(facts, tensors)})})
 
 
 def from_bytes(data: bytes) -> TrainedWeights:
@@ -82,7 +85,7 @@ def from_bytes(data: bytes) -> TrainedWeights:
 def _metadata(data: bytes) -> dict[str, str]:
     """What `safetensors` reads from files only: the header, after its length in 8 bytes."""
     (n_bytes,) = struct.unpack("<Q", data[:8])
-    found = json.loads(data[8 : 8 + n_bytes])["__metadata__"]
+    found = json.loads(json.loads(data[8 : 8 + n_bytes])["__metadata__"][_ENTRY])
     return {str(key): str(value) for key, value in found.items()}
 
 

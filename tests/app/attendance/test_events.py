@@ -67,7 +67,9 @@ def test_corrections_are_kept_and_change_the_days(client: TestClient, operator: 
     (day,) = days_of(database=database, person_id=worker).values()
     assert day["n_events"] == 1
     with database.read() as session:
-        audited = session.scalars(select(AuditEntry.action).where(AuditEntry.target == came)).all()
+        audited = session.scalars(
+            select(AuditEntry.action).where(AuditEntry.target == came).order_by(AuditEntry.id)
+        ).all()
     assert audited == ["event.written", "event.corrected", "event.corrected"]
     refuse_difference(database=database, people=[worker])
 

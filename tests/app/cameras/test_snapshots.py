@@ -72,7 +72,9 @@ def test_the_picture_that_was_asked_for_is_shown_with_who_is_in_it_and_makes_no_
     with database.read() as session:
         for table in (Event, Capture, DecisionRow):
             assert session.scalars(select(table).limit(1)).first() is None
-        actions = session.scalars(select(AuditEntry.action).where(AuditEntry.target == camera_id)).all()
+        actions = session.scalars(
+            select(AuditEntry.action).where(AuditEntry.target == camera_id).order_by(AuditEntry.id)
+        ).all()
         (kept,) = session.scalars(select(CameraSnapshot))
     assert actions == ["camera.created", "camera.snapshot_asked", "camera.snapshot_viewed"]
     assert kept.sealed_picture is not None and b"JFIF" not in kept.sealed_picture and "Grace" not in str(kept.found)

@@ -98,7 +98,7 @@ def test_the_ledger_says_that_it_was_them_and_that_somebody_said_so(
         events = session.scalars(select(Event).where(Event.id.in_(ids))).all()
         corrections = session.scalars(select(EventCorrection)).all()
         days = session.scalars(select(Day)).all()
-        actions = session.scalars(select(AuditEntry.action)).all()
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
     assert {(event.person_id, event.outcome) for event in events} == {(body["person"]["id"], "identified")}
     assert sorted(row.event_id for row in corrections) == sorted(ids)
     assert {row.reason for row in corrections} == {"assigned from unknown faces"}

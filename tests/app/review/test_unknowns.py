@@ -222,7 +222,7 @@ def test_a_dismissed_stranger_who_comes_again_stays_dismissed_but_counts(
     assert [(item["id"], item["n_faces"], events_of(item)) for item in dismissed] == [(cluster_id, 2, {ids[0], ids[2]})]
     with database.read() as session:
         rows = {row.id: row for row in session.scalars(select(DecisionRow))}
-        actions = session.scalars(select(AuditEntry.action)).all()
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
     assert [rows[id_].is_correct for id_ in ids] == [True, None, True]
     assert {rows[id_].judged_by for id_ in (ids[0], ids[2])} == {answer.json()["resolved_by"]}
     assert "unknown.dismissed" in actions
@@ -244,7 +244,7 @@ def test_a_dismissal_that_is_taken_back_leaves_nothing_of_what_followed_from_it(
     assert [item["id"] for item in unknowns(client, operator)] == [cluster_id]
     with database.read() as session:
         rows = session.scalars(select(DecisionRow)).all()
-        actions = session.scalars(select(AuditEntry.action)).all()
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
     assert [(row.is_correct, row.judged_at, row.judged_by) for row in rows] == [(None, None, None)] * 3
     assert "unknown.reopened" in actions
     assert dismiss(client, operator, cluster_id).status_code == 200

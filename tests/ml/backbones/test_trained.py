@@ -111,7 +111,8 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_a_file_holds_no_code_and_says_in_plain_text_what_it_is() -> None:
     data = to_bytes(make_projection())
     (n_bytes,) = struct.unpack("<Q", data[:8])
-    facts = json.loads(json.loads(data[8 : 8 + n_bytes])["__metadata__"]["facts"])
+    (entry,) = json.loads(data[8 : 8 + n_bytes])["__metadata__"].values()
+    facts = json.loads(json.loads(entry)["facts"])
     assert (facts["kind"], facts["card"]["name"]) == ("projection", "dlib-resnet+projection")
 
 
