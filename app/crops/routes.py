@@ -1,14 +1,17 @@
 """Face crops by URL, for pages that show them, and a person's templates."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.dependencies import OperatorDep
 from app.crops import schemas, service
+from app.db.engine import Database
 from app.errors import ProblemError
 from app.http.dependencies import DatabaseDep, SealerDep
 from app.http.pagination import MAX_ID
@@ -70,12 +73,7 @@ def get_template_crop(
     placeholder: Placeholder = False,
 ) -> Response:
     """The face that a template was made of, as JPEG; 404 `crop_not_found` where none was kept."""
-    with database.read() as session:
-        try:
-            crop = service.of_template(session, template_id, sealer)
-        except ProblemError as problem:
-            return _instead(problem, placeholder)
-    return _answer(request, crop)
+    return _shown(request, database, lambda session: service.of_template(session, template_id, sealer), placeholder)
 
 
 @router.get("/people/{person_id}/templates")
@@ -95,11 +93,15 @@ def get_portrait(
     placeholder: Placeholder = False,
 ) -> Response:
     """The crop of a person's best template, as JPEG; 404 `crop_not_found` where none was kept."""
-    with database.read() as session:
-        try:
-            crop = service.portrait(session, person_id, sealer)
-        except ProblemError as problem:
-            return _instead(problem, placeholder)
+    return _shown(request, database, lambda session: service.portrait(session, person_id, sealer), placeholder)
+
+
+def _shown(request: Request, database: Database, find: Callable[[Session], bytes], placeholder: bool) -> Response:
+    try:
+        with database.read() as session:
+            crop = find(session)
+    except ProblemError as problem:
+        return _instead(problem, placeholder)
     return _answer(request, crop)
 
 

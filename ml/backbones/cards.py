@@ -165,7 +165,7 @@ _MTCNN = ModelCard(
     ),
     weights=None,
     quality_note="Found a face in each of 5387 LFW development photos (smallest face 40 px); measured here.",
-    limits="Upright or slightly turned faces. Slow on large pictures: 400 ms at 1080p on two cores (YuNet: 146 ms).",
+    limits="Upright or slightly turned faces.",
 )
 
 _YUNET = ModelCard(
